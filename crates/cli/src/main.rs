@@ -1,0 +1,3 @@
+#![forbid(unsafe_code)]
+//! The `gareum` command line.
+fn main() {}

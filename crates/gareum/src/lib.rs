@@ -1,0 +1,2 @@
+#![forbid(unsafe_code)]
+//! From labelled text to a classifier.

@@ -1,0 +1,1 @@
+//! Tensors, a reverse-mode tape and every kernel of gareum.
