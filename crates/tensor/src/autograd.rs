@@ -1,0 +1,219 @@
+//! The reverse-mode tape: operations record what undoes them, [`Tape::backward`] plays the recording backwards.
+//!
+//! A tape holds about fifteen entries for each layer, because operations are coarse (`ops/`). What an operation needs for
+//! its gradient lives in its entry and is freed as soon as that entry has been played.
+
+use std::cell::RefCell;
+
+use crate::buffer::Buffer;
+use crate::{DType, Error, ParameterId, Parameters, Real, Result, Tensor};
+
+/// What an operation left on the tape: takes the gradient of its output and passes gradients on to its inputs.
+type Backward = Box<dyn FnOnce(Tensor, &mut Gradients<'_>) -> Result<()>>;
+
+/// Where a value came from, which is where its gradient goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Source {
+    /// No gradient is wanted.
+    Constant,
+    /// The output of the entry with this number.
+    Entry(usize),
+    /// A trainable tensor.
+    Parameter(ParameterId),
+}
+
+/// A tensor that a tape knows the origin of.
+#[derive(Debug, Clone)]
+pub struct Var {
+    value: Tensor,
+    source: Source,
+}
+
+impl Var {
+    /// The tensor.
+    pub fn value(&self) -> &Tensor {
+        &self.value
+    }
+
+    /// Gives the tensor away.
+    pub fn into_value(self) -> Tensor {
+        self.value
+    }
+
+    /// Extents and, by their names, errors of a matrix.
+    pub(crate) fn dims2(&self, operation: &'static str, what: &'static str) -> Result<[usize; 2]> {
+        self.value.dims2(operation, what)
+    }
+
+    /// Whether a gradient is wanted for this value.
+    pub(crate) fn needs_gradient(&self) -> bool {
+        self.source != Source::Constant
+    }
+}
+
+/// Records operations. One tape belongs to one forward pass.
+#[derive(Default)]
+pub struct Tape {
+    /// `None`: predict only, record nothing.
+    entries: Option<RefCell<Vec<Backward>>>,
+}
+
+impl Tape {
+    /// A tape for training.
+    pub fn recording() -> Self {
+        Self {
+            entries: Some(RefCell::default()),
+        }
+    }
+
+    /// A tape for prediction: values are freed as soon as the model lets go of them.
+    pub fn inference() -> Self {
+        Self { entries: None }
+    }
+
+    /// A value without a gradient.
+    pub fn constant(&self, value: Tensor) -> Var {
+        Var {
+            value,
+            source: Source::Constant,
+        }
+    }
+
+    /// A trainable value.
+    pub fn parameter(&self, parameters: &Parameters, id: ParameterId) -> Var {
+        let source = if self.entries.is_some() {
+            Source::Parameter(id)
+        } else {
+            Source::Constant
+        };
+        Var {
+            value: parameters.get(id).clone(),
+            source,
+        }
+    }
+
+    /// Takes the result of an operation on `inputs`. `backward` is asked for only if one of them needs a gradient, so what
+    /// it would keep alive is kept only then.
+    pub(crate) fn push<F>(&self, value: Tensor, inputs: &[&Var], backward: impl FnOnce() -> F) -> Var
+    where
+        F: FnOnce(Tensor, &mut Gradients<'_>) -> Result<()> + 'static,
+    {
+        let source = match &self.entries {
+            Some(entries) if inputs.iter().any(|input| input.needs_gradient()) => {
+                let mut entries = entries.borrow_mut();
+                entries.push(Box::new(backward()));
+                Source::Entry(entries.len() - 1)
+            }
+            _ => Source::Constant,
+        };
+        Var { value, source }
+    }
+
+    /// Adds the gradient of `loss` (one element) with respect to every parameter to `parameters`.
+    ///
+    /// # Errors
+    /// [`Error::NothingRecorded`] if `loss` depends on no parameter.
+    pub fn backward(self, loss: &Var, parameters: &mut ParameterGradients) -> Result<()> {
+        let (Some(entries), Source::Entry(last)) = (self.entries, loss.source) else {
+            return Err(Error::NothingRecorded);
+        };
+        let seed = match loss.value.dtype() {
+            DType::F64 => Tensor::scalar(1.0f64),
+            _ => Tensor::scalar(1.0f32),
+        };
+        let mut entries = entries.into_inner();
+        entries.truncate(last + 1);
+        let mut gradients = Gradients {
+            entries: vec![None; last + 1],
+            parameters,
+        };
+        gradients.entries[last] = Some(seed);
+        while let Some(backward) = entries.pop() {
+            if let Some(gradient) = gradients.entries[entries.len()].take() {
+                backward(gradient, &mut gradients)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The gradients that are on their way back.
+pub struct Gradients<'a> {
+    entries: Vec<Option<Tensor>>,
+    parameters: &'a mut ParameterGradients,
+}
+
+impl Gradients<'_> {
+    fn slot(&mut self, of: &Var) -> Option<&mut Option<Tensor>> {
+        match of.source {
+            Source::Constant => None,
+            Source::Entry(index) => Some(&mut self.entries[index]),
+            Source::Parameter(id) => Some(&mut self.parameters.0[id.0]),
+        }
+    }
+
+    /// Adds `gradient` to what `of` has so far.
+    pub(crate) fn add<T: Real>(&mut self, of: &Var, gradient: Tensor) {
+        let Some(slot) = self.slot(of) else { return };
+        match slot.as_mut().and_then(|sum| sum.as_mut_slice::<T>()) {
+            None => *slot = Some(gradient),
+            Some(sum) => {
+                let gradient = gradient.as_slice::<T>().unwrap_or_default();
+                crate::cpu::for_each_rows(sum, 1, |first, block| {
+                    for (sum, &value) in block.iter_mut().zip(&gradient[first..]) {
+                        *sum += value;
+                    }
+                });
+            }
+        }
+    }
+
+    /// Lets `kernel(sum, fresh)` write the gradient of `of` in place. If `fresh`, `sum` holds nothing of meaning and is to
+    /// be overwritten; otherwise it is to be added to. Not called if `of` needs no gradient.
+    pub(crate) fn update<T: Real>(&mut self, of: &Var, kernel: impl FnOnce(&mut [T], bool)) {
+        let shape = of.value.shape();
+        let Some(slot) = self.slot(of) else { return };
+        let fresh = slot.is_none();
+        let sum = slot.get_or_insert_with(|| Tensor::from_buffer(Buffer::<T>::scratch(shape.iter().product()), shape));
+        if let Some(sum) = sum.as_mut_slice::<T>() {
+            kernel(sum, fresh);
+        }
+    }
+}
+
+/// The summed gradient of each parameter, kept between micro-batches.
+#[derive(Debug, Default)]
+pub struct ParameterGradients(Vec<Option<Tensor>>);
+
+impl ParameterGradients {
+    /// No gradients yet.
+    pub fn for_parameters(parameters: &Parameters) -> Self {
+        Self(vec![None; parameters.len()])
+    }
+
+    /// The gradient of a parameter, or `None` if no loss depended on it.
+    pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
+        self.0[id.0].as_ref()
+    }
+
+    /// Every gradient that exists, for writing.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ParameterId, &mut Tensor)> {
+        self.0
+            .iter_mut()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_mut()?)))
+    }
+
+    /// Every gradient that exists.
+    pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Tensor)> {
+        self.0
+            .iter()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_ref()?)))
+    }
+
+    /// Forgets all gradients, before the next step.
+    pub fn clear(&mut self) {
+        self.0.iter_mut().for_each(|slot| *slot = None);
+    }
+}

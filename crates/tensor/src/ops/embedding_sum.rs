@@ -1,0 +1,112 @@
+//! `embedding_sum`: the sum of one row from each of several tables, for every token.
+//!
+//! Gradient: the row of a table gets the sum of the gradients of all tokens that used it.
+
+use crate::buffer::Buffer;
+use crate::cpu::for_each_rows;
+use crate::ops::with_real;
+use crate::{Error, Real, Result, Tape, Tensor, Var};
+
+const NAME: &str = "embedding_sum";
+
+/// Σ over the tables of `table[ids]`.
+///
+/// # Shapes
+/// Each table: `[rows, hidden_size]` with its ids `[tokens]`. Returns `[tokens, hidden_size]`.
+///
+/// # Errors
+/// [`Error::Id`] if an id is outside of its table, [`Error::Shape`] if the tables or ids do not fit each other.
+pub fn embedding_sum(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
+    let Some((first, _)) = tables.first() else {
+        return Err(Error::shape(NAME, "tables", &[0], "at least one table"));
+    };
+    with_real!(NAME, first.value(), T => run::<T>(tape, tables))
+}
+
+fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
+    let [_, hidden_size] = tables[0].0.dims2(NAME, "table")?;
+    let tokens = tables[0].1.len();
+    let mut sources = Vec::with_capacity(tables.len());
+    for (table, ids) in tables {
+        let [rows, columns] = table.dims2(NAME, "table")?;
+        if columns != hidden_size || ids.len() != tokens {
+            let expected = format_args!("[_, {hidden_size}] and {tokens} ids (there are {})", ids.len()).to_string();
+            return Err(Error::shape(NAME, "table", table.value().shape(), expected));
+        }
+        if let Some(position) = ids.iter().position(|&id| id as usize >= rows) {
+            return Err(Error::Id {
+                operation: NAME,
+                id: ids[position],
+                position,
+                rows,
+            });
+        }
+        sources.push((table.value().slice::<T>(NAME, "table")?, *ids));
+    }
+    let mut output = Buffer::<T>::scratch(tokens * hidden_size);
+    for_each_rows(
+        &mut output,
+        hidden_size,
+        #[inline(always)]
+        |first, block| {
+            for (token, row) in block.chunks_exact_mut(hidden_size).enumerate() {
+                for (index, (table, ids)) in sources.iter().enumerate() {
+                    let source = &table[ids[first + token] as usize * hidden_size..][..hidden_size];
+                    if index == 0 {
+                        row.copy_from_slice(source);
+                    } else {
+                        row.iter_mut().zip(source).for_each(|(sum, &value)| *sum += value);
+                    }
+                }
+            }
+        },
+    );
+    let inputs: Vec<&Var> = tables.iter().map(|(table, _)| *table).collect();
+    Ok(
+        tape.push(Tensor::from_buffer(output, &[tokens, hidden_size]), &inputs, || {
+            let tables: Vec<(Var, Vec<u32>)> = tables
+                .iter()
+                .map(|(table, ids)| ((*table).clone(), ids.to_vec()))
+                .collect();
+            move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
+                let gradient = gradient.slice::<T>(NAME, "gradient")?;
+                for (table, ids) in &tables {
+                    gradients.update::<T>(table, |sum, fresh| {
+                        if fresh {
+                            sum.fill(T::ZERO);
+                        }
+                        for (row, &id) in gradient.chunks_exact(hidden_size.max(1)).zip(ids) {
+                            let sum = &mut sum[id as usize * hidden_size..][..hidden_size];
+                            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+                        }
+                    });
+                }
+                Ok(())
+            }
+        }),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::testing::{check, normal};
+
+    #[test]
+    fn gradients_with_repeated_ids() {
+        check(vec![normal(1, &[6, 4]), normal(2, &[3, 4])], |tape, inputs| {
+            embedding_sum(tape, &[(&inputs[0], &[5, 0, 5, 2, 5]), (&inputs[1], &[0, 1, 2, 0, 1])])
+        });
+    }
+
+    #[test]
+    fn an_id_outside_of_its_table_is_named() {
+        let tape = Tape::inference();
+        let table = tape.constant(normal(1, &[6, 4]));
+        let error = embedding_sum(&tape, &[(&table, &[1, 6])]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "embedding_sum: id 6 at position 1 is outside of a table of 6 rows"
+        );
+    }
+}

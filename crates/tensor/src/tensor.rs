@@ -1,0 +1,206 @@
+//! Contiguous values with a shape. Copies share storage until one of them is written to.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::buffer::Buffer;
+use crate::{DType, Element, Error, Result};
+
+/// The elements behind a tensor.
+#[derive(Clone)]
+pub enum Storage {
+    /// See [`DType::F32`].
+    F32(Arc<Buffer<f32>>),
+    /// See [`DType::F64`].
+    F64(Arc<Buffer<f64>>),
+    /// See [`DType::U32`].
+    U32(Arc<Buffer<u32>>),
+}
+
+/// Row-major values in main memory. Cloning is cheap: storage is shared until one of the copies is written to.
+#[derive(Clone)]
+pub struct Tensor {
+    storage: Storage,
+    shape: Vec<usize>,
+}
+
+impl Tensor {
+    /// Takes `values` as a tensor of `shape`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the shape does not hold exactly as many elements.
+    pub fn from_vec<T: Element>(values: Vec<T>, shape: &[usize]) -> Result<Self> {
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(Error::shape(
+                "from_vec",
+                "shape",
+                shape,
+                format_args!("{} elements", values.len()),
+            ));
+        }
+        Ok(Self::from_buffer(values.into(), shape))
+    }
+
+    /// All zeros.
+    pub fn zeros<T: Element>(shape: &[usize]) -> Self {
+        Self::from_buffer(Buffer::<T>::zeros(shape.iter().product()), shape)
+    }
+
+    /// A tensor with one element.
+    pub fn scalar<T: Element>(value: T) -> Self {
+        Self::from_buffer(vec![value].into(), &[1])
+    }
+
+    pub(crate) fn from_buffer<T: Element>(buffer: Buffer<T>, shape: &[usize]) -> Self {
+        debug_assert_eq!(buffer.len(), shape.iter().product::<usize>());
+        Self {
+            storage: T::wrap(Arc::new(buffer)),
+            shape: shape.to_vec(),
+        }
+    }
+
+    /// The extent of each dimension.
+    pub fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    /// How many elements there are.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// Whether there is no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What the elements are.
+    pub fn dtype(&self) -> DType {
+        match &self.storage {
+            Storage::F32(_) => DType::F32,
+            Storage::F64(_) => DType::F64,
+            Storage::U32(_) => DType::U32,
+        }
+    }
+
+    /// The elements in row-major order, or `None` if they are of another type.
+    pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
+        T::unwrap(&self.storage).map(|buffer| &***buffer)
+    }
+
+    /// The elements for writing, copied first if another tensor shares them; `None` if they are of another type.
+    pub fn as_mut_slice<T: Element>(&mut self) -> Option<&mut [T]> {
+        T::unwrap_mut(&mut self.storage).map(|buffer| &mut **Arc::make_mut(buffer))
+    }
+
+    /// The elements for an operation that has already checked the type.
+    pub(crate) fn slice<T: Element>(&self, operation: &'static str, what: &'static str) -> Result<&[T]> {
+        let expected = match T::DTYPE {
+            DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::U32 => "u32",
+        };
+        self.as_slice().ok_or(Error::DType {
+            operation,
+            what,
+            found: self.dtype(),
+            expected,
+        })
+    }
+
+    /// The extents of a matrix.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are not two dimensions.
+    pub fn dims2(&self, operation: &'static str, what: &'static str) -> Result<[usize; 2]> {
+        <[usize; 2]>::try_from(self.shape.as_slice())
+            .map_err(|_| Error::shape(operation, what, &self.shape, "two dimensions"))
+    }
+
+    /// The same elements under another shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if the number of elements would change.
+    pub fn reshape(mut self, shape: &[usize]) -> Result<Self> {
+        if self.len() != shape.iter().product::<usize>() {
+            return Err(Error::shape(
+                "reshape",
+                "shape",
+                shape,
+                format_args!("{} elements", self.len()),
+            ));
+        }
+        self.shape = shape.to_vec();
+        Ok(self)
+    }
+
+    /// The elements as `f64`, whatever they are.
+    pub fn to_f64_vec(&self) -> Vec<f64> {
+        match &self.storage {
+            Storage::F32(values) => values.iter().map(|&value| value as f64).collect(),
+            Storage::F64(values) => values.to_vec(),
+            Storage::U32(values) => values.iter().map(|&value| value as f64).collect(),
+        }
+    }
+
+    /// The elements as `f32`, rounded where they are wider.
+    pub fn to_f32_vec(&self) -> Vec<f32> {
+        match &self.storage {
+            Storage::F32(values) => values.to_vec(),
+            Storage::F64(values) => values.iter().map(|&value| value as f32).collect(),
+            Storage::U32(values) => values.iter().map(|&value| value as f32).collect(),
+        }
+    }
+
+    /// The same values in another floating-point type; a copy that shares storage if it is this one already.
+    pub fn to_dtype(&self, dtype: DType) -> Self {
+        if self.dtype() == dtype {
+            return self.clone();
+        }
+        let shape = &self.shape;
+        match dtype {
+            DType::F32 => Self::from_buffer(self.to_f32_vec().into(), shape),
+            DType::F64 => Self::from_buffer(self.to_f64_vec().into(), shape),
+            DType::U32 => Self::from_buffer(
+                self.to_f64_vec().iter().map(|&v| v as u32).collect::<Vec<_>>().into(),
+                shape,
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Tensor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values = self.to_f64_vec();
+        let shown = &values[..values.len().min(8)];
+        write!(f, "Tensor({:?}, {:?}, {shown:?}", self.dtype(), self.shape)?;
+        f.write_str(if values.len() > shown.len() { " …)" } else { ")" })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shape_must_hold_the_values() {
+        let error = Tensor::from_vec(vec![1.0f32; 5], &[2, 3]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "from_vec: shape has shape [2, 3], expected 5 elements"
+        );
+    }
+
+    #[test]
+    fn copies_share_storage_until_written() {
+        let mut first = Tensor::from_vec(vec![1.0f32, 2.0], &[2]).unwrap();
+        let second = first.clone();
+        assert_eq!(
+            first.as_slice::<f32>().unwrap().as_ptr(),
+            second.as_slice::<f32>().unwrap().as_ptr()
+        );
+        first.as_mut_slice::<f32>().unwrap()[0] = 9.0;
+        assert_eq!(second.as_slice::<f32>().unwrap(), [1.0, 2.0]);
+        assert!(first.as_slice::<f64>().is_none());
+    }
+}
