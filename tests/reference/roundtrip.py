@@ -1,0 +1,230 @@
+"""Does a saved model give the same scores in gareum and in transformers?
+
+    python tests/reference/roundtrip.py --gareum target/release/gareum --model DIR --data FILE [--text COL] [--text-pair COL] [--rows 200]
+        DIR was saved by gareum: both sides score the first rows of FILE (csv, jsonl, or tab-separated tsv and txt).
+    python tests/reference/roundtrip.py --gareum ... --data FILE --reverse [--model DIR | --family bert ...]
+        transformers saves the model first: DIR with its head perturbed, or a tiny random one of each family with a BERT vocabulary of the
+        test data (GAREUM_TEST_DATA, default ../shared/data beside the project).
+
+Arguments after `--` are handed to `gareum predict`. Exit status 1 when a score differs by more than 1e-4 or a clear label differs.
+"""
+
+import argparse
+import csv
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import transformers
+from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizer
+
+PROJECT = Path(__file__).resolve().parents[2]
+DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
+TOLERANCE = 1e-4
+DEFAULT_MAX_LENGTH = 128
+SEED = 5
+TINY = dict(max_position_embeddings=DEFAULT_MAX_LENGTH + 2, initializer_range=0.2)
+TINY_BERT = TINY | dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40)
+FAMILIES = {  # transformers class prefix, config
+    "bert": ("Bert", TINY_BERT),
+    "roberta": ("Roberta", TINY_BERT | dict(type_vocab_size=1, layer_norm_eps=1e-5)),
+    "electra": ("Electra", TINY_BERT | dict(embedding_size=16)),
+    "distilbert": ("DistilBert", TINY | dict(dim=24, n_layers=2, n_heads=4, hidden_dim=40)),
+}
+LABEL_NAMES = ["negative", "neutral", "positive"]
+
+
+@dataclass
+class Rows:
+    """The texts to score, and the names of their columns; `pairs` is None for single texts."""
+
+    columns: list[str]
+    texts: list[str]
+    pairs: list[str] | None
+
+
+def main() -> int:
+    args = arguments()
+    transformers.utils.logging.disable_progress_bar()
+    rows = read_rows(args)
+    with tempfile.TemporaryDirectory() as temporary:
+        work = Path(temporary)
+        worst = 0.0
+        for name, model in models(args, work):
+            difference, labels = compare(args, model, rows, work)
+            print(f"{name}: {len(rows.texts)} rows, largest difference of a score {difference:.2e}, differing labels {labels}")
+            worst = max(worst, difference, 1.0 if labels else 0.0)
+    print("same" if worst <= TOLERANCE else f"DIFFERENT: more than {TOLERANCE}")
+    return 0 if worst <= TOLERANCE else 1
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--gareum", required=True, type=Path)
+    parser.add_argument("--model", type=Path)
+    parser.add_argument("--data", required=True, type=Path)
+    parser.add_argument("--text", default="text")
+    parser.add_argument("--text-pair")
+    parser.add_argument("--rows", type=int, default=200)
+    parser.add_argument("--reverse", action="store_true")
+    parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
+    parser.add_argument("predict_arguments", nargs="*", help="after --: handed to gareum predict")
+    args = parser.parse_args()
+    if not args.reverse and args.model is None:
+        parser.error("--model DIR is needed (or --reverse)")
+    return args
+
+
+# Data
+
+
+def read_rows(args: argparse.Namespace) -> Rows:
+    """The first rows whose texts are not empty."""
+    columns = [args.text] + ([args.text_pair] if args.text_pair else [])
+    chosen = []
+    for record in records(args.data):
+        missing = [column for column in columns if column not in record]
+        if missing:
+            sys.exit(f"{args.data} has no column {missing}; it has {list(record)}")
+        values = [record[column] for column in columns]
+        if all(value and value.strip() for value in values):
+            chosen.append(values)
+        if len(chosen) == args.rows:
+            break
+    texts = [values[0] for values in chosen]
+    return Rows(columns, texts, [values[1] for values in chosen] if args.text_pair else None)
+
+
+def records(path: Path):
+    if path.suffix == ".jsonl":
+        with path.open(encoding="utf-8") as file:
+            yield from map(json.loads, file)
+        return
+    style = {"delimiter": "\t", "quoting": csv.QUOTE_NONE} if path.suffix in (".tsv", ".txt") else {}
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        yield from csv.DictReader(file, **style)
+
+
+def write_csv(rows: Rows, path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, quoting=csv.QUOTE_ALL)
+        writer.writerow(rows.columns)
+        writer.writerows(zip(rows.texts, rows.pairs) if rows.pairs else ([text] for text in rows.texts))
+
+
+# Models
+
+
+def models(args: argparse.Namespace, work: Path):
+    """Name and folder of every model to compare; with --reverse they are made here."""
+    if not args.reverse:
+        yield str(args.model), args.model
+        return
+    torch.manual_seed(SEED)
+    if args.model:
+        model, tokenizer = AutoModelForSequenceClassification.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
+        yield f"{args.model}, head perturbed", save(model, tokenizer, work / "reverse")
+        return
+    tokenizer = BertTokenizer(vocab=str(DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"), do_lower_case=True)
+    for family in args.family:
+        yield f"tiny {family}", save(tiny(family, tokenizer), tokenizer, work / family)
+
+
+def tiny(family: str, tokenizer):
+    prefix, settings = FAMILIES[family]
+    names = dict(enumerate(LABEL_NAMES))
+    config = getattr(transformers, f"{prefix}Config")(
+        **settings,
+        vocab_size=len(tokenizer),
+        pad_token_id=tokenizer.pad_token_id,
+        id2label=names,
+        label2id={name: index for index, name in names.items()},
+        problem_type="single_label_classification",
+    )
+    return getattr(transformers, f"{prefix}ForSequenceClassification")(config)
+
+
+def save(model, tokenizer, folder: Path) -> Path:
+    """Perturbs the head, so that it is neither the one of the source nor an untrained one, and saves."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if not name.startswith(model.base_model_prefix + "."):
+                parameter.add_(torch.randn_like(parameter) * 0.3)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+# Scores
+
+
+def compare(args: argparse.Namespace, model: Path, rows: Rows, work: Path) -> tuple[float, int]:
+    """The largest difference of a score, and how many labels differ although their scores are apart."""
+    theirs = transformers_scores(model, rows)
+    ours = gareum_predictions(args, model, rows, work)
+    if len(ours) != len(theirs):
+        sys.exit(f"gareum answered {len(ours)} rows of {len(theirs)}")
+    worst, labels = 0.0, 0
+    for number, (prediction, expected) in enumerate(zip(ours, theirs), start=1):
+        scores = prediction["scores"]
+        if set(scores) != set(expected):
+            sys.exit(f"row {number}: gareum's labels are {sorted(scores)}, the model's are {sorted(expected)}")
+        worst = max(worst, *(abs(scores[name] - value) for name, value in expected.items()))
+        if isinstance(prediction["label"], str) and prediction["label"] in expected:
+            labels += expected[prediction["label"]] < max(expected.values()) - TOLERANCE
+    return worst, labels
+
+
+def gareum_predictions(args: argparse.Namespace, model: Path, rows: Rows, work: Path) -> list[dict]:
+    input, output = work / "input.csv", work / "output.jsonl"
+    write_csv(rows, input)
+    output.unlink(missing_ok=True)
+    command = [args.gareum, "predict", "--model", model, "--input", input, "--output", output, "--text", args.text]
+    command += ["--text-pair", args.text_pair] if args.text_pair else []
+    subprocess.run([*map(str, command), *args.predict_arguments], check=True, stdout=subprocess.DEVNULL)
+    return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
+
+
+def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
+    """For each row, label to probability; for regression, label to value."""
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    names = [model.config.id2label[index] for index in range(model.config.num_labels)]
+    max_length, scores = truncation_length(folder), []
+    for start in range(0, len(rows.texts), 16):
+        part = slice(start, start + 16)
+        pairs = rows.pairs[part] if rows.pairs else None
+        inputs = tokenizer(rows.texts[part], pairs, truncation="longest_first", max_length=max_length, padding=True, return_tensors="pt")
+        if getattr(model.config, "type_vocab_size", 1) < 2:  # such a model has no token types, though its tokenizer may
+            inputs.pop("token_type_ids", None)
+        with torch.no_grad():
+            logits = model(**inputs).logits  # [batch, labels]
+        scores += [dict(zip(names, row)) for row in activation(model.config)(logits).tolist()]
+    return scores
+
+
+def activation(config):
+    problem = config.problem_type or ("regression" if config.num_labels == 1 else "single_label_classification")
+    return {
+        "regression": lambda logits: logits,
+        "single_label_classification": lambda logits: logits.softmax(dim=-1),
+        "multi_label_classification": torch.sigmoid,
+    }[problem]
+
+
+def truncation_length(folder: Path) -> int:
+    """`settings.model.max_length` of gareum.json, or 128 where there is none."""
+    file = folder / "gareum.json"
+    settings = json.loads(file.read_text(encoding="utf-8")).get("settings", {}).get("model", {}) if file.exists() else {}
+    if settings.get("truncation", "head") != "head":
+        sys.exit(f"{file}: truncation = {settings['truncation']!r} has no counterpart in transformers")
+    return settings.get("max_length", DEFAULT_MAX_LENGTH)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
