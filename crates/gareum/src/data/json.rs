@@ -1,0 +1,1 @@
+//! Bytes of a file, decompressed, with positions.

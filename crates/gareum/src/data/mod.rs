@@ -1,0 +1,26 @@
+//! Labelled text: from a file on disk to examples that a trainer can use.
+//!
+//! The way of a row: [`Records`] streams raw rows out of a file, [`ColumnRequest`] says (or detects) which columns hold the text and the
+//! labels, [`LabelSchema`] turns raw labels into ids, [`Dataset::load`] does all three, [`clean`] drops duplicates and [`split`] makes the parts.
+//! Nothing is repaired silently: what is skipped is counted in a report, what cannot be understood is a [`DataError`] with row and remedy.
+//!
+//! Not here: tokenizing and batching (`tokens`), and every decision about training. Read `dataset.rs` next.
+
+mod clean;
+mod columns;
+mod csv;
+mod dataset;
+mod error;
+mod json;
+mod labels;
+mod records;
+mod source;
+mod split;
+
+pub use clean::{CleanOptions, CleanReport, ConflictPolicy, clean};
+pub use columns::{ColumnRequest, Columns, Input, InputColumns, LabelColumns};
+pub use dataset::{Dataset, Example, LoadReport, SchemaSource};
+pub use error::DataError;
+pub use labels::{LabelSchema, Target, Task};
+pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
+pub use split::{Split, SplitOptions, split};
