@@ -1,11 +1,23 @@
-//! Rows of a file, whatever its format, in bounded memory.
+//! Rows of a file, whatever its format, in bounded memory: csv, tsv, txt, json, jsonl, each also as gzip, and lines of standard input.
+//!
+//! How the bytes become rows is in `csv.rs` and `json.rs`; what the columns mean is in `columns.rs`.
 
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::DataError;
+use super::csv::{DelimitedReader, Fields, Sniffed, sniff};
+use super::error::{Place, shown};
+use super::json::{JsonReader, Object};
+use super::source::{Source, without_break};
+
+/// JSON objects looked at to learn the columns.
+const JSON_HEAD_ROWS: usize = 100;
 
 /// How to read a file; the default decides everything from its name and first bytes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -13,11 +25,11 @@ use super::DataError;
 pub struct ReadOptions {
     /// Whether the first row of a delimited file names the columns. Default: it does; with `false` they are called `0`, `1`, ...
     pub header: Option<bool>,
-    /// The character between two fields. Default: by extension and content.
+    /// The character between two fields. Default: a tab for tsv; else the one that splits the first lines evenly, for csv first of all `,`.
     pub delimiter: Option<char>,
-    /// Whether `"` encloses fields. Default: yes for `,`, otherwise decided on the first lines.
+    /// Whether `"` encloses fields. Default: yes for `,` and `;`; otherwise only if the first 4 MiB hold properly quoted fields and no others.
     pub quoting: Option<bool>,
-    /// The format. Default: by extension.
+    /// The format. Default: by extension; a txt that no delimiter splits evenly is one text a line.
     pub kind: Option<FileKind>,
 }
 
@@ -27,7 +39,7 @@ pub struct ReadOptions {
 pub enum FileKind {
     /// Fields between delimiters: csv, tsv, txt.
     Delimited,
-    /// A JSON array of objects (or objects one after the other).
+    /// A JSON array of objects, or objects one after the other; streamed, not read whole.
     Json,
     /// One JSON object a line.
     JsonLines,
@@ -52,10 +64,37 @@ pub struct FileFormat {
     pub header: Option<bool>,
 }
 
+impl fmt::Display for FileFormat {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            FileKind::Delimited => formatter.write_str("delimited text")?,
+            FileKind::Json => formatter.write_str("JSON")?,
+            FileKind::JsonLines => formatter.write_str("JSON lines")?,
+            FileKind::Lines => formatter.write_str("one text a line")?,
+        }
+        match self.delimiter {
+            Some('\t') => formatter.write_str(", tabs")?,
+            Some(delimiter) => write!(formatter, ", `{delimiter}`")?,
+            None => {}
+        }
+        let choices = [
+            (self.quoting == Some(true), ", quoted"),
+            (self.quoting == Some(false), ", no quoting"),
+            (self.header == Some(false), ", no header"),
+            (self.gzip, ", gzip"),
+            (self.byte_order_mark, ", byte order mark"),
+        ];
+        choices
+            .iter()
+            .filter(|(holds, _)| *holds)
+            .try_for_each(|(_, words)| formatter.write_str(words))
+    }
+}
+
 /// One row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Record {
-    /// 1-based number of the data row; the header does not count.
+    /// 1-based number of the data row; neither the header nor blank lines count.
     pub row: u64,
     /// 1-based physical line of the (decompressed) file on which the row starts.
     pub line: u64,
@@ -64,8 +103,25 @@ pub struct Record {
 }
 
 /// An iterator over the rows of a file. It ends after the first error.
+///
+/// The columns of JSON are the keys of the first 100 objects, in order of appearance, with the keys of inner objects as `outer.inner`.
+/// A key that first appears later is no column; [`Records::ignored_keys`] counts its occurrences.
 pub struct Records {
+    path: String,
+    columns: Vec<String>,
     format: FileFormat,
+    reader: Reader,
+    /// Rows that had to be read to learn the columns.
+    pending: VecDeque<Record>,
+    ignored_keys: u64,
+    ended: bool,
+}
+
+enum Reader {
+    Delimited(DelimitedReader),
+    Json(JsonReader),
+    /// With a buffer for the line, and the row last read.
+    Lines(Source, Vec<u8>, u64),
 }
 
 impl Records {
@@ -73,23 +129,207 @@ impl Records {
     ///
     /// # Errors
     /// [`DataError`] if it cannot be read, is empty, binary or of an unknown format.
-    pub fn open(_path: &Path, _options: &ReadOptions) -> Result<Self, DataError> {
-        todo!()
+    pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
+        let by_name = kind_of(path);
+        let (source, head) = Source::open(path)?;
+        let (kind, preferred) = match (options.kind, by_name) {
+            (Some(kind), by_name) => (kind, by_name.map_or(Some(','), |(_, preferred)| preferred)),
+            (None, by_name) => by_name?,
+        };
+        match kind {
+            FileKind::Delimited => Self::open_delimited(source, &head, options, preferred),
+            FileKind::Json => Self::open_json(JsonReader::array(source), kind),
+            FileKind::JsonLines => Self::open_json(JsonReader::lines(source), kind),
+            FileKind::Lines => Ok(Self::open_lines(source)),
+        }
     }
 
     /// Each line of `reader` (standard input) is one text in the column `text`; empty lines count, so that outputs stay aligned with inputs.
-    pub fn from_lines(_reader: impl std::io::Read + Send + 'static) -> Self {
-        todo!()
+    pub fn from_lines(reader: impl Read + Send + 'static) -> Self {
+        Self::open_lines(Source::from_reader(reader, "<stdin>"))
     }
 
-    /// The column names.
+    /// The file as messages show it.
+    pub fn path(&self) -> &str {
+        &self.path
+    }
+
+    /// The column names. A nameless column is called by its position, counted from 0.
     pub fn columns(&self) -> &[String] {
-        todo!()
+        &self.columns
     }
 
     /// What the file turned out to be.
     pub fn format(&self) -> &FileFormat {
         &self.format
+    }
+
+    /// Empty fields beyond the last column, dropped so far.
+    pub fn surplus_fields(&self) -> u64 {
+        match &self.reader {
+            Reader::Delimited(reader) => reader.surplus_fields,
+            _ => 0,
+        }
+    }
+
+    /// Occurrences so far of JSON keys that are no column because they first appear late.
+    pub fn ignored_keys(&self) -> u64 {
+        self.ignored_keys
+    }
+
+    /// Where a value is, for messages.
+    pub(super) fn place(&self, record: &Record, column: usize) -> Place {
+        let (line, row) = (record.line, record.row);
+        Place {
+            path: self.path.clone(),
+            line,
+            row,
+            column: self.columns.get(column).cloned(),
+        }
+    }
+
+    fn new(kind: FileKind, reader: Reader) -> Self {
+        let source = match &reader {
+            Reader::Delimited(reader) => &reader.source,
+            Reader::Json(reader) => &reader.source,
+            Reader::Lines(source, ..) => source,
+        };
+        let (path, gzip, byte_order_mark) = (source.path.clone(), source.gzip, source.byte_order_mark);
+        let format = FileFormat {
+            kind,
+            gzip,
+            byte_order_mark,
+            delimiter: None,
+            quoting: None,
+            header: None,
+        };
+        Self {
+            path,
+            columns: Vec::new(),
+            format,
+            reader,
+            pending: VecDeque::new(),
+            ignored_keys: 0,
+            ended: false,
+        }
+    }
+
+    fn open_lines(source: Source) -> Self {
+        let mut records = Self::new(FileKind::Lines, Reader::Lines(source, Vec::new(), 0));
+        records.columns.push("text".to_owned());
+        records
+    }
+
+    fn open_delimited(
+        source: Source,
+        head: &[u8],
+        options: &ReadOptions,
+        preferred: Option<char>,
+    ) -> Result<Self, DataError> {
+        if let Some(found) = options
+            .delimiter
+            .filter(|delimiter| matches!(delimiter, '"' | '\r' | '\n'))
+        {
+            return Err(DataError::Delimiter {
+                path: source.path,
+                found,
+            });
+        }
+        let asked = options.delimiter.or(preferred.filter(|preferred| *preferred == '\t'));
+        let Sniffed { delimiter, quoting } = match sniff(whole_lines(head), asked, options.quoting, preferred) {
+            Some(sniffed) => sniffed,
+            // A csv of one column has no delimiter to be found; any other file without one holds plain lines.
+            None if preferred.is_some() => Sniffed {
+                delimiter: ',',
+                quoting: options.quoting.unwrap_or(true),
+            },
+            None => return Ok(Self::open_lines(source)),
+        };
+        let header = options.header.unwrap_or(true);
+        let mut reader = DelimitedReader::new(source, delimiter, quoting);
+        let mut pending = VecDeque::new();
+        let columns = if header {
+            let names = reader.header()?.map(|(_, names)| names).unwrap_or_default();
+            let named = |(position, name): (usize, String)| match name.trim() {
+                "" => position.to_string(),
+                name => name.to_owned(),
+            };
+            names.into_iter().enumerate().map(named).collect()
+        } else {
+            let first = reader.next_row()?;
+            let width = first.as_ref().map_or(0, |(_, (_, fields))| fields.len());
+            pending.extend(first.map(delimited_record));
+            (0..width).map(|position| position.to_string()).collect()
+        };
+        let mut records = Self {
+            columns,
+            pending,
+            ..Self::new(FileKind::Delimited, Reader::Delimited(reader))
+        };
+        records.format.delimiter = Some(delimiter);
+        records.format.quoting = Some(quoting);
+        records.format.header = Some(header);
+        Ok(records)
+    }
+
+    fn open_json(mut reader: JsonReader, kind: FileKind) -> Result<Self, DataError> {
+        let mut columns: Vec<String> = Vec::new();
+        let mut head = Vec::new();
+        while head.len() < JSON_HEAD_ROWS
+            && let Some(object) = reader.next_object()?
+        {
+            for key in object.fields.keys() {
+                if !columns.contains(key) {
+                    columns.push(key.clone());
+                }
+            }
+            head.push(object);
+        }
+        let mut records = Self {
+            columns,
+            ..Self::new(kind, Reader::Json(reader))
+        };
+        for object in head {
+            let record = records.json_record(object);
+            records.pending.push_back(record);
+        }
+        Ok(records)
+    }
+
+    fn json_record(&mut self, mut object: Object) -> Record {
+        let values = self
+            .columns
+            .iter()
+            .map(|column| object.fields.remove(column).unwrap_or(Value::Null))
+            .collect();
+        self.ignored_keys += object.fields.len() as u64;
+        Record {
+            row: object.row,
+            line: object.line,
+            values,
+        }
+    }
+
+    fn read(&mut self) -> Result<Option<Record>, DataError> {
+        match &mut self.reader {
+            Reader::Delimited(reader) => Ok(reader.next_row()?.map(delimited_record)),
+            Reader::Json(reader) => {
+                let object = reader.next_object()?;
+                Ok(object.map(|object| self.json_record(object)))
+            }
+            Reader::Lines(source, buffer, row) => {
+                let Some(text) = source.next_line(buffer)? else {
+                    return Ok(None);
+                };
+                *row += 1;
+                let values = vec![Value::String(without_break(text).to_owned())];
+                Ok(Some(Record {
+                    row: *row,
+                    line: source.line,
+                    values,
+                }))
+            }
+        }
     }
 }
 
@@ -97,6 +337,169 @@ impl Iterator for Records {
     type Item = Result<Record, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        todo!()
+        if let Some(record) = self.pending.pop_front() {
+            return Some(Ok(record));
+        }
+        if self.ended {
+            return None;
+        }
+        let record = self.read().transpose();
+        self.ended = !matches!(record, Some(Ok(_)));
+        record
+    }
+}
+
+fn delimited_record((row, (line, fields)): (u64, Fields)) -> Record {
+    Record {
+        row,
+        line,
+        values: fields.into_iter().map(Value::String).collect(),
+    }
+}
+
+/// The format that a file name promises, with the delimiter to try first.
+fn kind_of(path: &Path) -> Result<(FileKind, Option<char>), DataError> {
+    let name = path
+        .file_name()
+        .map(|name| name.to_string_lossy().to_lowercase())
+        .unwrap_or_default();
+    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    match name
+        .rsplit_once('.')
+        .map(|(_, extension)| extension)
+        .unwrap_or_default()
+    {
+        "csv" => Ok((FileKind::Delimited, Some(','))),
+        "tsv" => Ok((FileKind::Delimited, Some('\t'))),
+        "txt" => Ok((FileKind::Delimited, None)),
+        "json" => Ok((FileKind::Json, None)),
+        "jsonl" | "ndjson" => Ok((FileKind::JsonLines, None)),
+        extension => Err(DataError::UnknownFormat {
+            path: shown(path),
+            extension: extension.to_owned(),
+        }),
+    }
+}
+
+/// The head of a file up to its last line break, or all of it if it has none; ends before the first byte that is not UTF-8.
+fn whole_lines(head: &[u8]) -> &str {
+    let text = match std::str::from_utf8(head) {
+        Ok(text) => text,
+        Err(error) => std::str::from_utf8(&head[..error.valid_up_to()]).unwrap_or_default(),
+    };
+    text.rfind('\n').map_or(text, |end| &text[..=end])
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn open(name: &str, content: &[u8], options: &ReadOptions) -> Result<Records, DataError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Records::open(&path, options)
+    }
+
+    fn check(name: &str, content: &str, options: &ReadOptions, format: &str, expected: &[&str]) {
+        let records = open(name, content.as_bytes(), options).unwrap();
+        assert_eq!(records.format().to_string(), format, "{name}");
+        let columns = records.columns().join(",");
+        let rows = records.map(|record| {
+            let record = record.unwrap();
+            format!("{}@{} {}", record.row, record.line, Value::Array(record.values))
+        });
+        assert_eq!(
+            std::iter::once(columns).chain(rows).collect::<Vec<_>>(),
+            expected,
+            "{name}"
+        );
+    }
+
+    #[test]
+    fn every_format_gives_rows() {
+        let default = ReadOptions::default();
+        let no_header = ReadOptions {
+            header: Some(false),
+            ..ReadOptions::default()
+        };
+        check(
+            "a.csv",
+            "t,\r\n가,1\r\n",
+            &default,
+            "delimited text, `,`, quoted",
+            &["t,1", r#"1@2 ["가","1"]"#],
+        );
+        check(
+            "a.csv",
+            "text\n\na\n",
+            &default,
+            "delimited text, `,`, quoted",
+            &["text", r#"1@3 ["a"]"#],
+        );
+        check(
+            "a.csv",
+            "x;y\n1,5;2\n",
+            &default,
+            "delimited text, `;`, quoted",
+            &["x,y", r#"1@2 ["1,5","2"]"#],
+        );
+        check(
+            "a.tsv",
+            "\u{FEFF}x\ty\n",
+            &no_header,
+            "delimited text, tabs, no quoting, no header, byte order mark",
+            &["0,1", r#"1@1 ["x","y"]"#],
+        );
+        check(
+            "a.txt",
+            "one\n\ntwo",
+            &default,
+            "one text a line",
+            &["text", r#"1@1 ["one"]"#, r#"2@2 [""]"#, r#"3@3 ["two"]"#],
+        );
+        let objects = "{\"t\": \"a\", \"l\": 1}\n{\"l\": null, \"m\": [2]}\n";
+        let rows = ["t,l,m", r#"1@1 ["a",1,null]"#, r#"2@2 [null,null,[2]]"#];
+        check("a.jsonl", objects, &default, "JSON lines", &rows);
+        check("a.json", objects, &default, "JSON", &rows);
+    }
+
+    #[test]
+    fn gzip_is_recognised_by_content() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(b"a,b\n1,2\n").unwrap();
+        let bytes = encoder.finish().unwrap();
+        for name in ["x.csv.gz", "x.csv"] {
+            let records = open(name, &bytes, &ReadOptions::default()).unwrap();
+            assert_eq!(records.format().to_string(), "delimited text, `,`, quoted, gzip");
+            assert_eq!(records.count(), 1);
+        }
+        let mut records = open("x.csv.gz", &bytes[..bytes.len() - 6], &ReadOptions::default());
+        let message = match &mut records {
+            Ok(records) => records.find_map(Result::err).unwrap().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.contains("cut off"), "{message}");
+    }
+
+    #[test]
+    fn late_keys_are_counted_and_errors_end_the_rows() {
+        let mut content = "{\"t\":1}\n".repeat(JSON_HEAD_ROWS);
+        content.push_str("{\"t\":1,\"late\":2}\nbroken\n{\"t\":1}\n");
+        let mut records = open("a.jsonl", content.as_bytes(), &ReadOptions::default()).unwrap();
+        assert_eq!(records.by_ref().filter(Result::is_err).count(), 1);
+        assert_eq!(records.ignored_keys(), 1);
+        assert!(records.next().is_none());
+    }
+
+    #[test]
+    fn unknown_formats_are_refused() {
+        let message = open("a.docx", b"x", &ReadOptions::default()).err().unwrap().to_string();
+        assert!(message.contains("unknown format `docx`"), "{message}");
+        let records = Records::from_lines("하나\n둘\n".as_bytes());
+        assert_eq!(records.columns(), ["text"]);
+        assert_eq!(records.count(), 2);
     }
 }

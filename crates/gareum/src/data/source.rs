@@ -1,1 +1,252 @@
-//! Bytes of a file, decompressed, with positions.
+//! The bytes of a file: decompressed, checked to be text, and handed out line by line with their position.
+//! What the lines mean is decided in `csv.rs` and `json.rs`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Read};
+use std::path::Path;
+
+use flate2::bufread::MultiGzDecoder;
+
+use super::DataError;
+use super::error::shown;
+
+/// Bytes looked at before the first row, to decide delimiter and quoting.
+const HEAD_BYTES: u64 = 4 << 20;
+/// Binary files show themselves this early.
+const BINARY_PROBE_BYTES: usize = 8 << 10;
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// A text file being read, and where the reading stands.
+pub(super) struct Source {
+    reader: Box<dyn BufRead + Send>,
+    /// The file as messages show it.
+    pub path: String,
+    /// Whether the file was gzip.
+    pub gzip: bool,
+    /// Whether a byte order mark was skipped.
+    pub byte_order_mark: bool,
+    /// 1-based number of the line last read.
+    pub line: u64,
+    /// Bytes of the decompressed file handed out so far.
+    offset: u64,
+}
+
+impl Source {
+    /// Opens a file, whatever its name gzip or not, and returns it with its first bytes, which will be read again.
+    pub fn open(path: &Path) -> Result<(Self, Vec<u8>), DataError> {
+        let name = shown(path);
+        let wrap = |source| DataError::io(&name, source);
+        let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(wrap)?);
+        let gzip = file.fill_buf().map_err(wrap)?.starts_with(&[0x1F, 0x8B]);
+        let mut rest: Box<dyn BufRead + Send> = if gzip {
+            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
+        } else {
+            Box::new(file)
+        };
+        let mut head = Vec::new();
+        rest.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(wrap)?;
+        if let Some((found, hint)) = not_text(&head) {
+            return Err(DataError::NotText {
+                path: name,
+                found,
+                hint,
+            });
+        }
+        let byte_order_mark = head.starts_with(BYTE_ORDER_MARK);
+        if byte_order_mark {
+            head.drain(..BYTE_ORDER_MARK.len());
+        }
+        if head.iter().all(u8::is_ascii_whitespace) && (head.len() as u64) < HEAD_BYTES - 3 {
+            return Err(DataError::Empty { path: name });
+        }
+        let offset = if byte_order_mark {
+            BYTE_ORDER_MARK.len() as u64
+        } else {
+            0
+        };
+        let reader = Box::new(Cursor::new(head.clone()).chain(rest));
+        Ok((
+            Self {
+                reader,
+                path: name,
+                gzip,
+                byte_order_mark,
+                line: 0,
+                offset,
+            },
+            head,
+        ))
+    }
+
+    /// Reads from a stream of which nothing may be read ahead, such as standard input.
+    pub fn from_reader(reader: impl Read + Send + 'static, name: &str) -> Self {
+        let reader = Box::new(BufReader::new(reader));
+        Self {
+            reader,
+            path: name.to_owned(),
+            gzip: false,
+            byte_order_mark: false,
+            line: 0,
+            offset: 0,
+        }
+    }
+
+    /// The next line with its line break, into `buffer`; `None` at the end. Only `\n` ends a line: a lone `\r` is a character like others,
+    /// as it occurs inside real reviews.
+    pub fn next_line<'a>(&mut self, buffer: &'a mut Vec<u8>) -> Result<Option<&'a str>, DataError> {
+        buffer.clear();
+        let count = self
+            .reader
+            .read_until(b'\n', buffer)
+            .map_err(|source| DataError::io(&self.path, source))?;
+        if count == 0 {
+            return Ok(None);
+        }
+        self.line += 1;
+        let start = self.offset;
+        self.offset += count as u64;
+        let mut bytes = buffer.as_slice();
+        if start == 0
+            && let Some(rest) = bytes.strip_prefix(BYTE_ORDER_MARK)
+        {
+            self.byte_order_mark = true;
+            bytes = rest;
+        }
+        self.decode(bytes, self.line, start + (count - bytes.len()) as u64)
+            .map(Some)
+    }
+
+    /// The next byte, not taken; `None` at the end.
+    pub fn peek(&mut self) -> Result<Option<u8>, DataError> {
+        let chunk = self
+            .reader
+            .fill_buf()
+            .map_err(|source| DataError::io(&self.path, source))?;
+        Ok(chunk.first().copied())
+    }
+
+    /// Takes the byte that [`Source::peek`] showed; counts lines as ends of lines passed, so `line` is the current one less 1.
+    pub fn skip(&mut self, byte: u8) {
+        self.reader.consume(1);
+        self.offset += 1;
+        self.line += u64::from(byte == b'\n');
+    }
+
+    /// Bytes of the decompressed file handed out so far.
+    pub fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    /// `bytes`, which begin on `line` at `offset`, as text.
+    pub fn decode<'a>(&self, bytes: &'a [u8], line: u64, offset: u64) -> Result<&'a str, DataError> {
+        std::str::from_utf8(bytes).map_err(|error| {
+            let good = error.valid_up_to();
+            let breaks = bytes[..good].iter().filter(|byte| **byte == b'\n').count() as u64;
+            let byte = bytes.get(good).copied().unwrap_or_default();
+            DataError::NotUtf8 {
+                path: self.path.clone(),
+                line: line + breaks,
+                offset: offset + good as u64,
+                byte,
+            }
+        })
+    }
+}
+
+/// A line without its line break.
+pub(super) fn without_break(line: &str) -> &str {
+    let line = line.strip_suffix('\n').unwrap_or(line);
+    line.strip_suffix('\r').unwrap_or(line)
+}
+
+/// What the first bytes look like if not like UTF-8 text, and the remedy.
+fn not_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
+    const CONVERT: &str = "convert it to csv or jsonl first";
+    const UTF_16: &str = "convert it first: `iconv -f UTF-16 -t UTF-8 old > new`";
+    let signatures: [(&[u8], &str, &str); 8] = [
+        (
+            b"PK\x03\x04",
+            "a zip archive or an xlsx workbook",
+            "unpack it, or save the sheet as csv (UTF-8)",
+        ),
+        (b"PAR1", "parquet", CONVERT),
+        (b"ARROW1", "an Arrow file", CONVERT),
+        (
+            b"\xD0\xCF\x11\xE0",
+            "an old Excel workbook",
+            "save the sheet as csv (UTF-8)",
+        ),
+        (b"\x28\xB5\x2F\xFD", "zstd-compressed", "decompress it first: `zstd -d`"),
+        (b"%PDF", "a PDF", CONVERT),
+        (b"\xFF\xFE", "UTF-16", UTF_16),
+        (b"\xFE\xFF", "UTF-16", UTF_16),
+    ];
+    let known = signatures.iter().find(|(signature, ..)| head.starts_with(signature));
+    if let Some((_, found, hint)) = known {
+        return Some((found, hint));
+    }
+    let probe = &head[..head.len().min(BINARY_PROBE_BYTES)];
+    probe.contains(&0).then_some((
+        "binary (it holds NUL bytes)",
+        "name a text file; UTF-16 must be converted to UTF-8",
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    fn opened(content: &[u8]) -> Result<(Source, Vec<u8>), DataError> {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        file.write_all(content).unwrap();
+        Source::open(file.path())
+    }
+
+    #[test]
+    fn binary_and_empty_files_are_named() {
+        for (content, expected) in [
+            (b"".as_slice(), "the file is empty"),
+            (b"\xEF\xBB\xBF", "the file is empty"),
+            (b" \n\n", "the file is empty"),
+            (b"PAR1....", "parquet"),
+            (b"PK\x03\x04....", "xlsx"),
+            (b"\xFF\xFEt\0e\0", "UTF-16"),
+            (b"text\0", "NUL"),
+            (b"\x1F\x8B broken", "compressed data is damaged"),
+        ] {
+            let message = opened(content).err().map(|error| error.to_string()).unwrap_or_default();
+            assert!(message.contains(expected), "{content:?} gave {message:?}");
+        }
+    }
+
+    #[test]
+    fn invalid_utf8_is_located() {
+        let (mut source, _) = opened(b"\xEF\xBB\xBFok\nbad \xB0\xA1\n").unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(source.next_line(&mut buffer).unwrap(), Some("ok\n"));
+        let error = source.next_line(&mut buffer).unwrap_err();
+        assert!(
+            matches!(
+                error,
+                DataError::NotUtf8 {
+                    line: 2,
+                    offset: 10,
+                    byte: 0xB0,
+                    ..
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn streams_skip_the_mark_too() {
+        let mut source = Source::from_reader(b"\xEF\xBB\xBFa\r\nb".as_slice(), "<stdin>");
+        let mut buffer = Vec::new();
+        assert_eq!(source.next_line(&mut buffer).unwrap().map(without_break), Some("a"));
+        assert_eq!(source.next_line(&mut buffer).unwrap().map(without_break), Some("b"));
+        assert_eq!(source.next_line(&mut buffer).unwrap(), None);
+    }
+}
