@@ -1,8 +1,70 @@
-//! Which columns hold the text, its pair and the label.
+//! Which columns hold the text, its pair and the label: named by the user, or recognised by their usual names.
+//!
+//! Detection ignores case and works in tiers: the first tier that has a match decides, and two matches within one tier are an error,
+//! since `intent` and `category` side by side mean different things. The tiers are the tables below; changing their order changes results.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+use super::error::{listed, nearest, shortened};
 use super::{DataError, Record, Records};
+
+/// Pairs, looked for before single texts. The first pair found is taken.
+const PAIRS: [(&str, &str); 8] = [
+    ("sentence1", "sentence2"),
+    ("premise", "hypothesis"),
+    ("question1", "question2"),
+    ("text_a", "text_b"),
+    ("sentence_a", "sentence_b"),
+    ("text1", "text2"),
+    ("text", "text_pair"),
+    ("question", "passage"),
+];
+
+const TEXTS: [&[&str]; 3] = [
+    &["text", "텍스트"],
+    &[
+        "content",
+        "review",
+        "sentence",
+        "document",
+        "utterance",
+        "question",
+        "comment",
+        "message",
+        "body",
+        "tweet",
+        "query",
+        "문장",
+        "내용",
+        "본문",
+        "리뷰",
+        "댓글",
+        "질문",
+    ],
+    &["title", "headline", "description", "제목"],
+];
+
+const LABELS: [&[&str]; 4] = [
+    &["label", "labels", "라벨", "레이블"],
+    &["gold_label", "is_duplicate"],
+    &[
+        "category",
+        "intent",
+        "class",
+        "sentiment",
+        "emotion",
+        "topic",
+        "topic_idx",
+        "target",
+        "polarity",
+        "카테고리",
+        "분류",
+        "감정",
+        "의도",
+    ],
+    &["score", "rating", "stars", "similarity", "점수", "평점"],
+];
 
 /// The columns asked for by name; what is absent is detected.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -10,20 +72,20 @@ use super::{DataError, Record, Records};
 pub struct ColumnRequest {
     /// The column of the text.
     pub text: Option<String>,
-    /// The column of the second text of a pair. Detected only when `text` is.
+    /// The column of the second text of a pair. Detected only when `text` is not named either.
     pub text_pair: Option<String>,
     /// Empty: detect; one name: that column; several: one 0/1 column for each label.
     pub label: Vec<String>,
-    /// What separates the labels of one row, such as `,` in `2,3`. Default: detected.
+    /// What separates the labels of one row, such as `,` in `2,3`. Default: see `Dataset::load`.
     pub label_separator: Option<String>,
 }
 
-/// Indices of the columns of a labelled file.
+/// Positions of the columns of a labelled file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
-    /// Index of the text.
+    /// Position of the text.
     pub text: usize,
-    /// Index of the second text.
+    /// Position of the second text.
     pub text_pair: Option<usize>,
     /// Where the labels are.
     pub label: LabelColumns,
@@ -38,19 +100,19 @@ pub enum LabelColumns {
     Indicators(Vec<usize>),
 }
 
-/// Indices of the columns of a file to predict on: no label needed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Positions of the columns of a file to predict on: no label needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputColumns {
-    /// Index of the text.
+    /// Position of the text.
     pub text: usize,
-    /// Index of the second text.
+    /// Position of the second text.
     pub text_pair: Option<usize>,
 }
 
 /// What a model reads of one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Input {
-    /// The text.
+    /// The text as it stands in the file.
     pub text: String,
     /// The second text of a pair.
     pub text_pair: Option<String>,
@@ -61,25 +123,386 @@ impl ColumnRequest {
     ///
     /// # Errors
     /// [`DataError`] if a named column is absent, or detection finds none or several.
-    pub fn resolve(&self, _records: &Records) -> Result<Columns, DataError> {
-        todo!()
+    pub fn resolve(&self, records: &Records) -> Result<Columns, DataError> {
+        let header = Header { records };
+        let label = match self.label.as_slice() {
+            [] => None,
+            [name] => Some(LabelColumns::Single(header.named(name, "label")?)),
+            names => {
+                let positions = names
+                    .iter()
+                    .map(|name| header.named(name, "label"))
+                    .collect::<Result<Vec<_>, _>>()?;
+                Some(LabelColumns::Indicators(positions))
+            }
+        };
+        let taken = match &label {
+            None => &[],
+            Some(LabelColumns::Single(position)) => std::slice::from_ref(position),
+            Some(LabelColumns::Indicators(positions)) => positions.as_slice(),
+        };
+        let InputColumns { text, text_pair } = self.inputs(&header, taken)?;
+        let label = match label {
+            Some(label) => label,
+            None => {
+                let taken = [Some(text), text_pair].into_iter().flatten().collect::<Vec<_>>();
+                LabelColumns::Single(header.detect(&LABELS, &taken, "label", "--label")?)
+            }
+        };
+        let mut used: Vec<usize> = [Some(text), text_pair].into_iter().flatten().collect();
+        match &label {
+            LabelColumns::Single(position) => used.push(*position),
+            LabelColumns::Indicators(positions) => used.extend(positions),
+        }
+        header.distinct(used)?;
+        Ok(Columns { text, text_pair, label })
     }
 
     /// As [`ColumnRequest::resolve`] without a label; the only column of a file is its text whatever its name.
     ///
     /// # Errors
     /// As [`ColumnRequest::resolve`].
-    pub fn resolve_inputs(&self, _records: &Records) -> Result<InputColumns, DataError> {
-        todo!()
+    pub fn resolve_inputs(&self, records: &Records) -> Result<InputColumns, DataError> {
+        let header = Header { records };
+        if self.text.is_none() && self.text_pair.is_none() && records.columns().len() == 1 {
+            return Ok(InputColumns {
+                text: 0,
+                text_pair: None,
+            });
+        }
+        let inputs = self.inputs(&header, &[])?;
+        header.distinct([Some(inputs.text), inputs.text_pair].into_iter().flatten().collect())?;
+        Ok(inputs)
+    }
+
+    fn inputs(&self, header: &Header<'_>, taken: &[usize]) -> Result<InputColumns, DataError> {
+        let text = self
+            .text
+            .as_deref()
+            .map(|name| header.named(name, "text"))
+            .transpose()?;
+        let text_pair = self
+            .text_pair
+            .as_deref()
+            .map(|name| header.named(name, "text pair"))
+            .transpose()?;
+        if let Some(text) = text {
+            return Ok(InputColumns { text, text_pair });
+        }
+        if text_pair.is_none()
+            && let Some((text, text_pair)) = header.detect_pair(taken)
+        {
+            return Ok(InputColumns {
+                text,
+                text_pair: Some(text_pair),
+            });
+        }
+        let taken: Vec<usize> = taken.iter().copied().chain(text_pair).collect();
+        Ok(InputColumns {
+            text: header.detect(&TEXTS, &taken, "text", "--text")?,
+            text_pair,
+        })
+    }
+}
+
+impl Columns {
+    /// The part that prediction needs too.
+    pub fn inputs(&self) -> InputColumns {
+        InputColumns {
+            text: self.text,
+            text_pair: self.text_pair,
+        }
+    }
+}
+
+impl LabelColumns {
+    /// Positions of all label columns.
+    pub fn positions(&self) -> &[usize] {
+        match self {
+            Self::Single(position) => std::slice::from_ref(position),
+            Self::Indicators(positions) => positions,
+        }
     }
 }
 
 impl InputColumns {
-    /// The text (and pair) of a row; `None` if one of them is missing: null, empty or only blanks.
+    /// The text (and pair) of a row; `None` if one of them is missing: null, empty or only white space. Numbers are texts too.
     ///
     /// # Errors
-    /// [`DataError`] if a text is a list or an object.
-    pub fn read(&self, _record: &Record, _records: &Records) -> Result<Option<Input>, DataError> {
-        todo!()
+    /// [`DataError`] if a text is a list.
+    pub fn read(&self, record: &Record, records: &Records) -> Result<Option<Input>, DataError> {
+        let Some(text) = text_of(record, self.text, records)? else {
+            return Ok(None);
+        };
+        let Some(position) = self.text_pair else {
+            return Ok(Some(Input { text, text_pair: None }));
+        };
+        Ok(text_of(record, position, records)?.map(|pair| Input {
+            text,
+            text_pair: Some(pair),
+        }))
+    }
+}
+
+fn text_of(record: &Record, position: usize, records: &Records) -> Result<Option<String>, DataError> {
+    match record.values.get(position) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok((!text.trim().is_empty()).then(|| text.clone())),
+        Some(value @ (Value::Number(_) | Value::Bool(_))) => Ok(Some(value.to_string())),
+        Some(value) => {
+            let found = format!("`{}`", shortened(&value.to_string()));
+            Err(DataError::BadText {
+                place: records.place(record, position),
+                found,
+            })
+        }
+    }
+}
+
+/// The columns of a file, with what messages need.
+struct Header<'a> {
+    records: &'a Records,
+}
+
+impl Header<'_> {
+    fn columns(&self) -> &[String] {
+        self.records.columns()
+    }
+
+    fn path(&self) -> String {
+        self.records.path().to_owned()
+    }
+
+    fn all(&self) -> String {
+        listed(self.columns().iter().map(String::as_str))
+    }
+
+    /// The column of exactly this name, or of this name in another case if that is one.
+    fn named(&self, name: &str, role: &'static str) -> Result<usize, DataError> {
+        let exact = self.matching(|column| column == name);
+        let matches = if exact.is_empty() {
+            self.matching(|column| column.to_lowercase() == name.to_lowercase())
+        } else {
+            exact
+        };
+        match matches.as_slice() {
+            [position] => Ok(*position),
+            [] => {
+                let hint = match nearest(name, self.columns().iter().map(String::as_str)) {
+                    Some(column) => format!("did you mean `{column}`?"),
+                    None => self.header_hint("name one of these columns"),
+                };
+                let (path, columns) = (self.path(), self.all());
+                Err(DataError::UnknownColumn {
+                    path,
+                    role,
+                    name: name.to_owned(),
+                    columns,
+                    hint,
+                })
+            }
+            several => Err(self.ambiguous(
+                several,
+                role,
+                "give each column a name of its own in the header".to_owned(),
+            )),
+        }
+    }
+
+    fn detect_pair(&self, taken: &[usize]) -> Option<(usize, usize)> {
+        let single = |name: &str| match self.matching(|column| column.to_lowercase() == name).as_slice() {
+            [position] if !taken.contains(position) => Some(*position),
+            _ => None,
+        };
+        PAIRS
+            .iter()
+            .find_map(|(first, second)| Some((single(first)?, single(second)?)))
+    }
+
+    fn detect(
+        &self,
+        tiers: &[&[&str]],
+        taken: &[usize],
+        role: &'static str,
+        flag: &'static str,
+    ) -> Result<usize, DataError> {
+        for tier in tiers {
+            let mut matches = self.matching(|column| tier.contains(&column.to_lowercase().as_str()));
+            matches.retain(|position| !taken.contains(position));
+            match matches.as_slice() {
+                [] => {}
+                [position] => return Ok(*position),
+                several => return Err(self.ambiguous(several, role, format!("name one with `{flag} NAME`"))),
+            }
+        }
+        let hint = self.header_hint(&format!("name it with `{flag} NAME`"));
+        Err(DataError::UndetectedColumn {
+            path: self.path(),
+            role,
+            columns: self.all(),
+            hint,
+        })
+    }
+
+    fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<usize> {
+        self.columns()
+            .iter()
+            .enumerate()
+            .filter(|(_, column)| matches(column))
+            .map(|(position, _)| position)
+            .collect()
+    }
+
+    fn ambiguous(&self, positions: &[usize], role: &'static str, hint: String) -> DataError {
+        let candidates = listed(positions.iter().map(|position| self.columns()[*position].as_str()));
+        DataError::AmbiguousColumn {
+            path: self.path(),
+            role,
+            candidates,
+            hint,
+        }
+    }
+
+    fn distinct(&self, mut used: Vec<usize>) -> Result<(), DataError> {
+        used.sort_unstable();
+        match used.windows(2).find(|pair| pair[0] == pair[1]) {
+            Some(pair) => Err(DataError::SharedColumn {
+                path: self.path(),
+                name: self.columns()[pair[0]].clone(),
+            }),
+            None => Ok(()),
+        }
+    }
+
+    /// `advice`, and a word about headers if the first row looks like data: a long name or a number.
+    fn header_hint(&self, advice: &str) -> String {
+        let is_data = |name: &String| name.chars().count() > 30 || name.parse::<f64>().is_ok();
+        match self.records.format().header {
+            Some(true) if self.columns().iter().any(is_data) => {
+                format!(
+                    "{advice}; if the first row is data, say that there is no header (`header = false`): columns are then called `0`, `1`, ..."
+                )
+            }
+            _ => advice.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ReadOptions;
+    use super::*;
+
+    fn records(header: &str) -> Records {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("t.csv");
+        std::fs::write(&path, format!("{header}\n")).unwrap();
+        Records::open(&path, &ReadOptions::default()).unwrap()
+    }
+
+    fn check(header: &str, request: &ColumnRequest, expected: &str) {
+        let records = records(header);
+        let name = |position: usize| records.columns()[position].clone();
+        let seen = match request.resolve(&records) {
+            Ok(columns) => {
+                let pair = columns
+                    .text_pair
+                    .map(|pair| format!("+{}", name(pair)))
+                    .unwrap_or_default();
+                let labels = columns
+                    .label
+                    .positions()
+                    .iter()
+                    .map(|position| name(*position))
+                    .collect::<Vec<_>>();
+                format!("{}{pair} -> {}", name(columns.text), labels.join("+"))
+            }
+            Err(error) => error.to_string(),
+        };
+        assert!(seen.contains(expected), "{header}: {seen}");
+    }
+
+    #[test]
+    fn usual_headers_are_recognised() {
+        for (header, expected) in [
+            ("id,document,label,rating", "document -> label"),
+            ("Text,Category", "Text -> Category"),
+            ("index,title,topic_idx", "title -> topic_idx"),
+            ("genre,id,score,sentence1,sentence2", "sentence1+sentence2 -> score"),
+            (
+                "premise,hypothesis,gold_label,label2",
+                "premise+hypothesis -> gold_label",
+            ),
+            (
+                "id,qid1,qid2,question1,question2,is_duplicate",
+                "question1+question2 -> is_duplicate",
+            ),
+            ("text,text_pair,labels", "text+text_pair -> labels"),
+            ("labels,sentence,kor_sentence", "sentence -> labels"),
+            ("리뷰,감정", "리뷰 -> 감정"),
+            (
+                "utterance,intent,category",
+                "the label could be any of `intent`, `category`\nhint: name one with `--label NAME`",
+            ),
+            (
+                "Q,A,label",
+                "cannot tell which column is the text; found `Q`, `A`, `label`\nhint: name it with `--text NAME`",
+            ),
+            (
+                "좋은 영화였다 정말 좋은 영화였다 정말 정말 좋은 영화였다,1",
+                "`header = false`",
+            ),
+        ] {
+            check(header, &ColumnRequest::default(), expected);
+        }
+    }
+
+    #[test]
+    fn named_columns_win() {
+        let named = |text: &str, label: &[&str]| ColumnRequest {
+            text: (!text.is_empty()).then(|| text.to_owned()),
+            label: label.iter().map(|name| (*name).to_owned()).collect(),
+            ..ColumnRequest::default()
+        };
+        check("Q,A,label", &named("q", &[]), "Q -> label");
+        check("text,intent,category", &named("", &["intent"]), "text -> intent");
+        check(
+            "text,joy,anger,label",
+            &named("", &["joy", "anger"]),
+            "text -> joy+anger",
+        );
+        check(
+            "text,label",
+            &named("", &["lable"]),
+            "no column `lable` for the label; found `text`, `label`\nhint: did you mean `label`?",
+        );
+        check(
+            "text,label",
+            &named("label", &["label"]),
+            "column `label` is named for two purposes",
+        );
+        check("text,text,label", &named("text", &[]), "the text could be any of");
+    }
+
+    #[test]
+    fn prediction_needs_no_label() {
+        let only = ColumnRequest::default().resolve_inputs(&records("anything")).unwrap();
+        assert_eq!(
+            only,
+            InputColumns {
+                text: 0,
+                text_pair: None
+            }
+        );
+        let pair = ColumnRequest::default()
+            .resolve_inputs(&records("id,sentence1,sentence2"))
+            .unwrap();
+        assert_eq!(
+            pair,
+            InputColumns {
+                text: 1,
+                text_pair: Some(2)
+            }
+        );
     }
 }

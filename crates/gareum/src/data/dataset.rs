@@ -1,10 +1,16 @@
-//! Examples with their labels.
+//! Examples with their labels: columns chosen, labels understood, unusable rows counted.
+//!
+//! Duplicates and contradictions are left in; see `clean.rs`. How raw labels are read is in `label_values.rs`.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-use super::{ColumnRequest, DataError, FileFormat, LabelSchema, ReadOptions, Target, Task};
+use super::label_values::{LabelIndex, RawLabel, infer};
+use super::{
+    ColumnRequest, DataError, FileFormat, Input, LabelColumns, LabelSchema, Place, ReadOptions, Record, Records,
+    Target, Task,
+};
 
 /// One labelled text.
 #[derive(Clone, Debug, PartialEq)]
@@ -51,35 +57,334 @@ pub struct LoadReport {
     pub format: FileFormat,
     /// Name of the text column.
     pub text_column: String,
-    /// Name of the pair's column.
+    /// Name of the second text's column.
     pub text_pair_column: Option<String>,
     /// Names of the label column or columns.
     pub label_columns: Vec<String>,
+    /// What joins the labels of a row in one value, where something does.
+    pub label_separator: Option<String>,
     /// Rows in the file.
     pub rows_read: u64,
     /// Rows without a text (or the second of a pair), dropped.
     pub missing_text: u64,
-    /// Rows without a label, dropped.
+    /// Rows with a text and no label, dropped.
     pub missing_label: u64,
-    /// Empty surplus fields at the ends of rows, dropped.
+    /// Empty fields beyond the last column, dropped.
     pub surplus_fields: u64,
+    /// JSON keys that first appear after 100 rows, dropped.
+    pub ignored_keys: u64,
     /// Examples of each label, by id; for regression the single entry counts all.
     pub label_counts: Vec<(String, u64)>,
-    /// How integer labels became ids, if not trivially.
+    /// How integer labels became ids, if those differ.
     pub mapping_note: Option<String>,
 }
 
 impl Dataset {
     /// Reads a labelled file whole.
     ///
+    /// A row without text or label is dropped and counted. The word `nan` is a missing label (pandas writes it) but an ordinary text.
+    /// Where `schema` is to be inferred: lists, several label columns and evidently joined labels (`2,3`) are multi-label, integers and names
+    /// single-label, other numbers regression.
+    ///
     /// # Errors
-    /// [`DataError`] with file, row and column of the first thing that is wrong.
+    /// [`DataError`] with file, row and column of the first thing that is wrong; also if no row is left, or a single-label column has one
+    /// class only, or nearly as many values as rows while no task was asked for.
     pub fn load(
-        _path: &Path,
-        _read: &ReadOptions,
-        _columns: &ColumnRequest,
-        _schema: SchemaSource<'_>,
+        path: &Path,
+        read: &ReadOptions,
+        request: &ColumnRequest,
+        schema: SchemaSource<'_>,
     ) -> Result<Self, DataError> {
-        todo!()
+        let mut records = Records::open(path, read)?;
+        let columns = request.resolve(&records)?;
+        let inputs = columns.inputs();
+        let mut rows = Rows::default();
+        while let Some(record) = records.next().transpose()? {
+            rows.read += 1;
+            match (
+                inputs.read(&record, &records)?,
+                raw_label(&record, &columns.label, &records)?,
+            ) {
+                (None, _) => rows.missing_text += 1,
+                (Some(_), None) => rows.missing_label += 1,
+                (Some(input), Some(label)) => rows.usable.push((record.row, record.line, input, label)),
+            }
+        }
+        let named = |position: usize| records.columns()[position].clone();
+        let label_columns: Vec<String> = columns.label.positions().iter().copied().map(named).collect();
+        if rows.usable.is_empty() {
+            return Err(DataError::NoExamples {
+                path: records.path().to_owned(),
+                rows: rows.read,
+                missing_text: rows.missing_text,
+                missing_label: rows.missing_label,
+                text: named(columns.text),
+                label: label_columns.join("`, `"),
+            });
+        }
+        let separator = request.label_separator.as_deref();
+        let (schema, separator) = match schema {
+            SchemaSource::Fixed(schema) => (schema.clone(), separator.map(str::to_owned)),
+            SchemaSource::Infer { task } => {
+                rows.infer(task, separator, &columns.label, &label_columns, records.path())?
+            }
+        };
+        let label_column = match &columns.label {
+            LabelColumns::Single(_) => label_columns.first().cloned(),
+            LabelColumns::Indicators(_) => None,
+        };
+        let examples = rows.examples(
+            &LabelIndex::new(&schema, separator.as_deref()),
+            records.path(),
+            label_column,
+        )?;
+        let report = LoadReport {
+            path: records.path().to_owned(),
+            format: records.format().clone(),
+            text_column: named(columns.text),
+            text_pair_column: columns.text_pair.map(named),
+            label_columns,
+            label_separator: separator,
+            rows_read: rows.read,
+            missing_text: rows.missing_text,
+            missing_label: rows.missing_label,
+            surplus_fields: records.surplus_fields(),
+            ignored_keys: records.ignored_keys(),
+            label_counts: label_counts(&examples, &schema),
+            mapping_note: schema.mapping_note(),
+        };
+        Ok(Self {
+            examples,
+            schema,
+            report,
+        })
+    }
+}
+
+/// Rows on their way to examples.
+#[derive(Default)]
+struct Rows {
+    read: u64,
+    missing_text: u64,
+    missing_label: u64,
+    /// Row, line, texts, label.
+    usable: Vec<(u64, u64, Input, RawLabel)>,
+}
+
+impl Rows {
+    fn infer(
+        &self,
+        task: Option<Task>,
+        separator: Option<&str>,
+        columns: &LabelColumns,
+        names: &[String],
+        path: &str,
+    ) -> Result<(LabelSchema, Option<String>), DataError> {
+        let task = match columns {
+            LabelColumns::Indicators(_) => {
+                let schema = LabelSchema {
+                    task: Task::MultiLabel,
+                    names: names.to_vec(),
+                };
+                return match task {
+                    None | Some(Task::MultiLabel) => Ok((schema, None)),
+                    Some(_) => Err(self.refuse_indicators(path)),
+                };
+            }
+            LabelColumns::Single(_) => task,
+        };
+        let labels: Vec<&RawLabel> = self.usable.iter().map(|(.., label)| label).collect();
+        let (schema, separator) = infer(&labels, task, separator);
+        if schema.task != Task::SingleLabel {
+            return Ok((schema, separator));
+        }
+        let (classes, rows) = (schema.names.len(), self.usable.len());
+        let column = || names.first().cloned().unwrap_or_default();
+        if let [label] = schema.names.as_slice() {
+            return Err(DataError::SingleClass {
+                path: path.to_owned(),
+                column: column(),
+                label: label.clone(),
+                rows,
+            });
+        }
+        // Fewer rows say too little about whether the column is an identifier or a text.
+        const ROWS_TO_JUDGE: usize = 50;
+        if task.is_none() && rows >= ROWS_TO_JUDGE && classes * 2 > rows {
+            return Err(DataError::TooManyClasses {
+                path: path.to_owned(),
+                column: column(),
+                classes,
+                rows,
+            });
+        }
+        Ok((schema, separator))
+    }
+
+    fn refuse_indicators(&self, path: &str) -> DataError {
+        let (row, line) = self.usable.first().map_or((1, 1), |(row, line, ..)| (*row, *line));
+        DataError::BadLabel {
+            place: Place {
+                path: path.to_owned(),
+                line,
+                row,
+                column: None,
+            },
+            found: "several label columns".to_owned(),
+            expected: "one",
+            hint: "one column for each label is `task = \"multi_label\"`",
+        }
+    }
+
+    fn examples(
+        &mut self,
+        index: &LabelIndex<'_>,
+        path: &str,
+        column: Option<String>,
+    ) -> Result<Vec<Example>, DataError> {
+        let to_example = |(row, line, input, label): (u64, u64, Input, RawLabel)| {
+            let place = || Place {
+                path: path.to_owned(),
+                line,
+                row,
+                column: column.clone(),
+            };
+            let target = index.target(&label, place)?;
+            Ok(Example {
+                id: row,
+                text: input.text,
+                text_pair: input.text_pair,
+                target,
+            })
+        };
+        std::mem::take(&mut self.usable).into_iter().map(to_example).collect()
+    }
+}
+
+fn raw_label(record: &Record, columns: &LabelColumns, records: &Records) -> Result<Option<RawLabel>, DataError> {
+    const NULL: &serde_json::Value = &serde_json::Value::Null;
+    let value = |position: usize| record.values.get(position).unwrap_or(NULL);
+    let bad = |position: usize, expected, hint| DataError::BadLabel {
+        place: records.place(record, position),
+        found: format!("`{}`", super::error::shortened(&value(position).to_string())),
+        expected,
+        hint,
+    };
+    match columns {
+        LabelColumns::Single(position) => RawLabel::read(value(*position)).map_err(|expected| {
+            bad(
+                *position,
+                expected,
+                "name another column with `--label NAME`; values of inner objects are `outer.inner`",
+            )
+        }),
+        LabelColumns::Indicators(positions) => {
+            let cells = positions.iter().map(|position| (*position, value(*position)));
+            RawLabel::read_indicators(cells, |position| records.columns()[position].clone()).map_err(|position| {
+                bad(
+                    position,
+                    "0 or 1",
+                    "with several label columns each says whether its label holds",
+                )
+            })
+        }
+    }
+}
+
+fn label_counts(examples: &[Example], schema: &LabelSchema) -> Vec<(String, u64)> {
+    if schema.task == Task::Regression {
+        return schema
+            .names
+            .iter()
+            .map(|name| (name.clone(), examples.len() as u64))
+            .collect();
+    }
+    let mut counts: Vec<(String, u64)> = schema.names.iter().map(|name| (name.clone(), 0)).collect();
+    for id in examples.iter().flat_map(|example| example.target.ids()) {
+        if let Some((_, count)) = counts.get_mut(*id as usize) {
+            *count += 1;
+        }
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(name: &str, content: &str, request: &ColumnRequest, schema: SchemaSource<'_>) -> Result<Dataset, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(name);
+        std::fs::write(&path, content).unwrap();
+        Dataset::load(&path, &ReadOptions::default(), request, schema)
+            .map_err(|error| error.to_string().replace(&folder.path().display().to_string(), ""))
+    }
+
+    const INFER: SchemaSource<'static> = SchemaSource::Infer { task: None };
+
+    #[test]
+    fn unusable_rows_are_counted() {
+        let content = "text,label\n좋다,1\n,0\n별로,\n나쁘다,0\nnan,NaN\n";
+        let dataset = load("t.csv", content, &ColumnRequest::default(), INFER).unwrap();
+        let report = &dataset.report;
+        assert_eq!((report.rows_read, report.missing_text, report.missing_label), (5, 1, 2));
+        assert_eq!(report.label_counts, [("0".to_owned(), 1), ("1".to_owned(), 1)]);
+        let ids: Vec<u64> = dataset.examples.iter().map(|example| example.id).collect();
+        assert_eq!(ids, [1, 4]);
+        assert_eq!(dataset.examples[1].target, Target::Class(0));
+    }
+
+    #[test]
+    fn one_column_a_label() {
+        let request = ColumnRequest {
+            label: vec!["joy".to_owned(), "fear".to_owned()],
+            ..ColumnRequest::default()
+        };
+        let dataset = load("t.csv", "text,fear,joy\na,1,0\nb,0,0\nc,1,1\n", &request, INFER).unwrap();
+        assert_eq!(dataset.schema.names, ["joy", "fear"]);
+        let targets: Vec<&[u32]> = dataset.examples.iter().map(|example| example.target.ids()).collect();
+        assert_eq!(targets, [[1].as_slice(), &[], &[0, 1]]);
+        let message = load("t.csv", "text,fear,joy\na,1,2\n", &request, INFER).unwrap_err();
+        assert!(
+            message.starts_with("/t.csv:2: row 1, column `joy`: found `\"2\"`, expected 0 or 1"),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn a_fixed_schema_meets_the_unknown() {
+        let schema = LabelSchema {
+            task: Task::SingleLabel,
+            names: vec!["neg".to_owned(), "pos".to_owned()],
+        };
+        let content = "text,label\na,pos\n\"b\nb\",neg\nc,neq\n";
+        let message = load(
+            "bad.csv",
+            content,
+            &ColumnRequest::default(),
+            SchemaSource::Fixed(&schema),
+        )
+        .unwrap_err();
+        assert_eq!(
+            message,
+            "/bad.csv:5: row 3, column `label`: label `neq` is not one of `neg`, `pos`\nhint: did you mean `neg`?"
+        );
+    }
+
+    #[test]
+    fn impossible_labels_are_refused() {
+        let check = |content: &str, expected: &str| {
+            let message = load("t.csv", content, &ColumnRequest::default(), INFER).unwrap_err();
+            assert!(message.contains(expected), "{message}");
+        };
+        check("text,label\na,x\nb,x\n", "all 2 labelled rows have the label `x`");
+        check(
+            "text,label\n,x\nb,\n",
+            "none of 2 rows can be used (1 without text, 1 without label)",
+        );
+        check("text,label\n", "none of 0 rows");
+        let rows: String = (0..60).map(|row| format!("t,id{row}\n")).collect();
+        check(&format!("text,label\n{rows}"), "60 distinct values in 60 rows");
+        check("text,label\na,1\n,2,3\n", "found 3 fields, expected 2");
     }
 }

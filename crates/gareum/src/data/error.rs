@@ -146,7 +146,7 @@ pub enum DataError {
         hint: String,
     },
     /// Several columns could be meant.
-    #[error("{path}: the {role} could be any of {candidates}\nhint: name one with `{flag} NAME`")]
+    #[error("{path}: the {role} could be any of {candidates}\nhint: {hint}")]
     AmbiguousColumn {
         /// The file.
         path: String,
@@ -154,8 +154,8 @@ pub enum DataError {
         role: &'static str,
         /// The columns that fit.
         candidates: String,
-        /// The flag that decides.
-        flag: &'static str,
+        /// What to do.
+        hint: String,
     },
     /// One column was named for two purposes.
     #[error("{path}: column `{name}` is named for two purposes\nhint: text, text pair and label need a column each")]
