@@ -291,7 +291,8 @@ fn raw_label(record: &Record, columns: &LabelColumns, records: &Records) -> Resu
     }
 }
 
-fn label_counts(examples: &[Example], schema: &LabelSchema) -> Vec<(String, u64)> {
+/// Examples of each label, by id; for regression the single entry counts all.
+pub(super) fn label_counts(examples: &[Example], schema: &LabelSchema) -> Vec<(String, u64)> {
     if schema.task == Task::Regression {
         return schema
             .names
