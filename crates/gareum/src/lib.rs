@@ -1,4 +1,18 @@
+//! From labelled text to a trained, measured and usable classifier: what the `gareum` command line is made of.
+//!
+//! Not here: kernels and gradients (`tensor`), arguments and printing (`cli`). The library prints nothing; long work reports
+//! events.
+//!
+//! - [`data`]: files to labelled examples; [`tokens`]: texts to packed batches of ids.
+//! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
+//! - [`metrics`]: what is measured.
+
 #![forbid(unsafe_code)]
-//! From labelled text to a classifier.
+
 pub mod data;
+pub mod files;
+pub mod head;
 pub mod metrics;
+pub mod model;
+pub mod tokens;
+pub mod train;

@@ -46,13 +46,13 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// An optimiser for `parameters`; `weight_decay` gives λ by name.
-    pub fn new(parameters: &Parameters, options: AdamWOptions, weight_decay: impl Fn(&str) -> f64) -> Self {
+    /// An optimiser for `parameters`; `weight_decay` gives λ by name and value.
+    pub fn new(parameters: &Parameters, options: AdamWOptions, weight_decay: impl Fn(&str, &Tensor) -> f64) -> Self {
         Self {
             options,
             step: 0,
             moments: vec![None; parameters.len()],
-            weight_decay: parameters.iter().map(|(_, name, _)| weight_decay(name)).collect(),
+            weight_decay: parameters.iter().map(|(_, name, value)| weight_decay(name, value)).collect(),
         }
     }
 
@@ -235,7 +235,7 @@ mod tests {
         // m / (1 − β₁) = g and √v / √(1 − β₂) = |g|, so that θ moves by lr · sign(g) after the decay.
         let mut parameters = Parameters::default();
         let id = parameters.add("theta", Tensor::from_vec(vec![1.0f64, -2.0], &[2]).unwrap());
-        let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_| 0.1);
+        let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_, _| 0.1);
         let gradients = step_gradients(&parameters);
         optimizer.step(&mut parameters, &gradients, 0.01).unwrap();
         let values = parameters.get(id).to_f64_vec();

@@ -1,0 +1,76 @@
+//! Writing files so that a reader sees either the old or the new contents, never half of them.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+/// A file that could not be written.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: cannot write: {reason}", path.display())]
+pub struct WriteError {
+    /// The file.
+    pub path: PathBuf,
+    /// What the system says.
+    pub reason: String,
+}
+
+impl WriteError {
+    /// What the system said of a file.
+    pub fn new(path: &Path, error: &std::io::Error) -> Self {
+        Self {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        }
+    }
+}
+
+/// The name under which a file is written before it is renamed.
+pub fn temporary_name(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.tmp", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// Writes `contents` beside `path`, flushes it to the disk and renames it.
+///
+/// # Errors
+/// [`WriteError`] if any of this fails; `path` is then as it was.
+pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+    let temporary = temporary_name(path);
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(contents)?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    };
+    write().map_err(|error| {
+        // The first error is the one to report; a temporary file that cannot be removed either changes nothing.
+        let _ = fs::remove_file(&temporary);
+        WriteError::new(path, &error)
+    })
+}
+
+/// Creates a directory and everything above it.
+///
+/// # Errors
+/// [`WriteError`] if it cannot be created.
+pub fn create_directory(path: &Path) -> Result<(), WriteError> {
+    fs::create_dir_all(path).map_err(|error| WriteError::new(path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_old_contents_stay_when_writing_fails() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+        let error = write_atomically(&directory.path().join("missing/file"), b"x").unwrap_err();
+        assert!(error.to_string().contains("missing/file: cannot write"), "{error}");
+    }
+}

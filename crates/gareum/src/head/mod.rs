@@ -1,0 +1,7 @@
+//! From hidden states to logits, and from logits to a loss.
+
+mod classifier;
+mod loss;
+
+pub(crate) use classifier::Head;
+pub use loss::loss;

@@ -1,0 +1,66 @@
+//! Multi-head self-attention with the residual sum and norm that close it.
+
+use tensor::{Activation, Parameters, Tape, Var, ops};
+
+use super::{Builder, Linear, ModelConfig, ModelError, Noise, Norm, mask};
+use crate::tokens::PackedBatch;
+
+#[derive(Debug, Clone)]
+pub(super) struct Attention {
+    query: Linear,
+    key: Linear,
+    value: Linear,
+    output: Linear,
+    norm: Norm,
+    heads: usize,
+    probability_dropout: f64,
+    output_dropout: f64,
+    /// Dropout site of the probabilities; the output's is the next.
+    site: usize,
+}
+
+impl Attention {
+    pub fn build(config: &ModelConfig, layer: &str, site: usize, builder: &mut Builder) -> Result<Self, ModelError> {
+        let names = config.family.names();
+        let size = config.hidden_size;
+        let mut linear = |name: &str| builder.linear(names.prefix, &format!("{layer}.{name}"), size, size);
+        Ok(Self {
+            query: linear(names.query)?,
+            key: linear(names.key)?,
+            value: linear(names.value)?,
+            output: linear(names.attention_output)?,
+            norm: builder.norm(
+                names.prefix,
+                &format!("{layer}.{}", names.attention_norm),
+                size,
+                config.layer_norm_eps,
+            )?,
+            heads: config.num_attention_heads,
+            probability_dropout: config.attention_dropout,
+            output_dropout: if config.family.drops_attention_output() {
+                config.hidden_dropout
+            } else {
+                0.0
+            },
+            site,
+        })
+    }
+
+    /// `[tokens, hidden_size]` to the same.
+    pub fn forward(
+        &self,
+        tape: &Tape,
+        parameters: &Parameters,
+        hidden: &Var,
+        batch: &PackedBatch,
+        noise: Option<Noise>,
+    ) -> tensor::Result<Var> {
+        let project = |linear: &Linear| linear.forward(tape, parameters, hidden, Activation::Identity);
+        let (query, key, value) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let dropout = mask(noise, self.probability_dropout, self.site, batch.first_token);
+        let context = ops::attention(tape, &query, &key, &value, &batch.sequence_starts, self.heads, dropout)?;
+        let output = self.output.forward(tape, parameters, &context, Activation::Identity)?;
+        let dropout = mask(noise, self.output_dropout, self.site + 1, batch.first_token);
+        self.norm.forward_residual(tape, parameters, &output, hidden, dropout)
+    }
+}

@@ -1,0 +1,79 @@
+//! What a token's hidden state starts from: word, position and token type, summed, normed, dropped out and, where the
+//! embeddings are narrower than the hidden states, projected.
+
+use tensor::{Activation, ParameterId, Parameters, Tape, Var, ops};
+
+use super::{Builder, Linear, ModelConfig, ModelError, Noise, Norm, mask};
+use crate::tokens::PackedBatch;
+
+/// Dropout site of the embeddings; `encoder.rs` numbers the others.
+const SITE: usize = 0;
+
+#[derive(Debug, Clone)]
+pub(super) struct Embeddings {
+    words: ParameterId,
+    positions: ParameterId,
+    token_types: Option<ParameterId>,
+    norm: Norm,
+    project: Option<Linear>,
+    position_offset: u32,
+    /// A checkpoint with one token type gets 0 for every token, whatever its tokenizer says (klue/roberta).
+    single_type: bool,
+    dropout: f64,
+}
+
+impl Embeddings {
+    pub fn build(config: &ModelConfig, builder: &mut Builder) -> Result<Self, ModelError> {
+        let names = config.family.names();
+        let (prefix, width) = (names.prefix, config.embedding_size);
+        Ok(Self {
+            words: builder.table(prefix, names.word_embeddings, config.vocab_size, width)?,
+            positions: builder.table(prefix, names.position_embeddings, config.max_position_embeddings, width)?,
+            token_types: match config.type_vocab_size {
+                0 => None,
+                rows => Some(builder.table(prefix, names.token_type_embeddings, rows, width)?),
+            },
+            norm: builder.norm(prefix, names.embeddings_norm, width, config.layer_norm_eps)?,
+            project: match width == config.hidden_size {
+                true => None,
+                false => Some(builder.linear(prefix, names.embeddings_project, width, config.hidden_size)?),
+            },
+            position_offset: config.position_offset as u32,
+            single_type: config.type_vocab_size == 1,
+            dropout: config.hidden_dropout,
+        })
+    }
+
+    /// `[tokens, hidden_size]`
+    pub fn forward(
+        &self,
+        tape: &Tape,
+        parameters: &Parameters,
+        batch: &PackedBatch,
+        noise: Option<Noise>,
+    ) -> tensor::Result<Var> {
+        let starts = batch.sequence_starts.windows(2);
+        let positions: Vec<u32> = starts
+            .flat_map(|pair| (0..pair[1] - pair[0]).map(|p| p + self.position_offset))
+            .collect();
+        let words = tape.parameter(parameters, self.words);
+        let position_table = tape.parameter(parameters, self.positions);
+        let type_table = self.token_types.map(|id| tape.parameter(parameters, id));
+        let zeros;
+        let token_types = if self.single_type {
+            zeros = vec![0; batch.token_type_ids.len()];
+            &zeros
+        } else {
+            &batch.token_type_ids
+        };
+        let mut tables: Vec<(&Var, &[u32])> = vec![(&words, &batch.input_ids), (&position_table, &positions)];
+        tables.extend(type_table.as_ref().map(|table| (table, token_types.as_slice())));
+        let sum = ops::embedding_sum(tape, &tables)?;
+        let normed = self.norm.forward(tape, parameters, &sum)?;
+        let dropped = ops::dropout(tape, &normed, mask(noise, self.dropout, SITE, batch.first_token))?;
+        match &self.project {
+            None => Ok(dropped),
+            Some(project) => project.forward(tape, parameters, &dropped, Activation::Identity),
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Embeddings and layers.
+//!
+//! Dropout sites are numbered so that masks stay the same when code moves: embeddings 0; layer l: attention probabilities
+//! 3l + 1, attention output 3l + 2, feed-forward output 3l + 3; head: input 3L + 1, hidden 3L + 2.
+
+use tensor::{Parameters, Tape, Var};
+
+use super::attention::Attention;
+use super::embeddings::Embeddings;
+use super::feed_forward::FeedForward;
+use super::{Builder, ModelConfig, ModelError, Noise};
+use crate::tokens::PackedBatch;
+
+#[derive(Debug, Clone)]
+pub(super) struct Encoder {
+    embeddings: Embeddings,
+    layers: Vec<Layer>,
+}
+
+#[derive(Debug, Clone)]
+struct Layer {
+    attention: Attention,
+    feed_forward: FeedForward,
+}
+
+impl Encoder {
+    pub fn build(config: &ModelConfig, builder: &mut Builder) -> Result<Self, ModelError> {
+        let embeddings = Embeddings::build(config, builder)?;
+        let layer = |index: usize| {
+            let name = format!("{}.{index}", config.family.names().layer);
+            Ok(Layer {
+                attention: Attention::build(config, &name, 3 * index + 1, builder)?,
+                feed_forward: FeedForward::build(config, &name, 3 * index + 3, builder)?,
+            })
+        };
+        let layers = (0..config.num_hidden_layers)
+            .map(layer)
+            .collect::<Result<_, ModelError>>()?;
+        Ok(Self { embeddings, layers })
+    }
+
+    /// `[tokens, hidden_size]`
+    pub fn forward(
+        &self,
+        tape: &Tape,
+        parameters: &Parameters,
+        batch: &PackedBatch,
+        noise: Option<Noise>,
+    ) -> tensor::Result<Var> {
+        let mut hidden = self.embeddings.forward(tape, parameters, batch, noise)?;
+        for layer in &self.layers {
+            hidden = layer.attention.forward(tape, parameters, &hidden, batch, noise)?;
+            hidden = layer.feed_forward.forward(tape, parameters, &hidden, batch, noise)?;
+        }
+        Ok(hidden)
+    }
+}

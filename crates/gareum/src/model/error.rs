@@ -1,0 +1,126 @@
+//! What can be wrong with a model directory.
+
+use std::path::PathBuf;
+
+use crate::files::WriteError;
+
+/// A model that cannot be read, built or written. The message names the place, what was found and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file of the directory cannot be read.
+    #[error("{}: {reason}\nhint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system or the format says.
+        reason: String,
+    },
+    /// `config.json` lacks a key or holds a value of the wrong kind.
+    #[error("{path}: `{key}` is {found}, expected {expected}")]
+    Config {
+        /// The file.
+        path: String,
+        /// The key.
+        key: String,
+        /// What stands there.
+        found: String,
+        /// What would have been understood.
+        expected: String,
+    },
+    /// The architecture is not one of ours.
+    #[error(
+        "{path}: model_type `{found}` is not supported\nhint: supported are {supported}; convert the model or choose another base"
+    )]
+    Family {
+        /// The file.
+        path: String,
+        /// The name found.
+        found: String,
+        /// The names known.
+        supported: String,
+    },
+    /// Tensors that the encoder needs are not in the checkpoint.
+    #[error("{}: {} missing: {}\nhint: the file is incomplete or belongs to another config.json", path.display(), count(names.len(), "tensor is", "tensors are"), shorten(names))]
+    Missing {
+        /// The weights file.
+        path: PathBuf,
+        /// The names.
+        names: Vec<String>,
+    },
+    /// A tensor has another shape than `config.json` says.
+    #[error("{}: `{name}` has shape {found:?}, config.json says {expected:?}\nhint: {hint}", path.display())]
+    Shape {
+        /// The weights file.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// Its shape.
+        found: Vec<usize>,
+        /// The shape it should have.
+        expected: Vec<usize>,
+        /// What to do.
+        hint: String,
+    },
+    /// The checkpoint was trained for other labels.
+    #[error(
+        "{}: the checkpoint classifies into {} ({}), the data into {} ({})\nhint: `--reset-head` trains a fresh head for the labels of the data",
+        directory.display(), count(checkpoint.len(), "label", "labels"), shorten(checkpoint), count(data.len(), "label", "labels"), shorten(data)
+    )]
+    Labels {
+        /// The model directory.
+        directory: PathBuf,
+        /// Its labels.
+        checkpoint: Vec<String>,
+        /// The labels of the data.
+        data: Vec<String>,
+    },
+    /// The checkpoint is a bare encoder.
+    #[error(
+        "{}: the checkpoint has no classification head\nhint: train it first: gareum train --model {} --train DATA",
+        directory.display(), directory.display()
+    )]
+    NoHead {
+        /// The model directory.
+        directory: PathBuf,
+    },
+    /// A file cannot be written.
+    #[error("{}: cannot write: {reason}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// A tensor could not be made.
+    #[error(transparent)]
+    Tensor(#[from] tensor::Error),
+}
+
+impl From<WriteError> for ModelError {
+    fn from(error: WriteError) -> Self {
+        Self::Write {
+            path: error.path,
+            reason: error.reason,
+        }
+    }
+}
+
+fn count(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// The first few names, and how many more there are.
+fn shorten(names: &[String]) -> String {
+    let shown = names
+        .iter()
+        .take(6)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > 6 {
+        format!("{shown} and {} more", names.len() - 6)
+    } else {
+        shown
+    }
+}

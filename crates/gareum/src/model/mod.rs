@@ -1,0 +1,228 @@
+//! One transformer encoder with a classification head. Families (`families/`) differ in values: which names their
+//! checkpoints use, where positions start, which activation their head has. They have no layers of their own.
+//!
+//! Not here: kernels and gradients (`tensor`), losses (`head/`), loops over data (`train/`, `predict.rs`). Read `encoder.rs`
+//! next.
+
+mod attention;
+mod config;
+mod embeddings;
+mod encoder;
+mod error;
+pub mod families;
+mod feed_forward;
+mod parameter;
+mod weights;
+
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use tensor::{DType, Dropout, Parameters, Tape, Var};
+
+use crate::data::{LabelSchema, Task};
+use crate::head::Head;
+use crate::tokens::PackedBatch;
+
+pub use config::ModelConfig;
+use encoder::Encoder;
+pub use error::ModelError;
+pub use families::Family;
+pub(crate) use parameter::{Builder, Linear, Norm};
+pub use weights::LoadedWeights;
+
+/// What makes dropout masks: absent when nothing is to be dropped.
+#[derive(Debug, Clone, Copy)]
+pub struct Noise {
+    /// The run's seed.
+    pub seed: u64,
+    /// The number of the optimiser step, from 0.
+    pub step: u64,
+}
+
+/// One place where values are dropped.
+pub(crate) fn mask(noise: Option<Noise>, probability: f64, site: usize, first_row: u64) -> Option<Dropout> {
+    noise.and_then(|Noise { seed, step }| Dropout::new(probability, seed, step, site as u64, first_row))
+}
+
+/// A text classifier: encoder, head, their parameters and what its outputs mean.
+#[derive(Debug, Clone)]
+pub struct Model {
+    config: ModelConfig,
+    schema: LabelSchema,
+    encoder: Encoder,
+    head: Head,
+    /// The trainable tensors, under the names of the checkpoint.
+    pub parameters: Parameters,
+    /// `config.json` as it was read, from which the saved one is made.
+    raw_config: Map<String, Value>,
+}
+
+/// What to do with the head of a checkpoint.
+#[derive(Debug, Clone, Copy)]
+pub enum HeadSource<'a> {
+    /// Use the checkpoint's; it must have one.
+    Checkpoint,
+    /// For these labels: the checkpoint's if its labels are the same, a fresh one if it has none.
+    Labels {
+        /// The labels of the data.
+        schema: &'a LabelSchema,
+        /// Replace a head whose labels differ instead of refusing it.
+        reset: bool,
+        /// Seed of the fresh head's weights.
+        seed: u64,
+    },
+}
+
+/// What happened while a checkpoint was loaded.
+#[derive(Debug, Clone, Default)]
+pub struct LoadNotes {
+    /// Parameters that the checkpoint lacks and that were drawn at random: those of a fresh head.
+    pub fresh: Vec<String>,
+    /// Tensors of the checkpoint that this model has no use for, for example a masked-language-model head.
+    pub unused: Vec<String>,
+}
+
+impl Model {
+    /// A model with random weights, as a family initialises them for training from scratch.
+    ///
+    /// # Errors
+    /// [`ModelError`] if `config` (what a `config.json` holds) does not describe a supported encoder.
+    pub fn from_config(config: Map<String, Value>, schema: LabelSchema, seed: u64) -> Result<Self, ModelError> {
+        let parsed = ModelConfig::from_json(&config, "config.json")?;
+        let mut builder = Builder::fresh(seed, parsed.initializer_range);
+        Self::build(parsed, schema, config, &mut builder).map(|model| model.finish(builder))
+    }
+
+    /// Reads `config.json` and `model.safetensors` of a directory.
+    ///
+    /// # Errors
+    /// [`ModelError`] names the file and what is wrong with it.
+    pub fn load(directory: &Path, head: HeadSource<'_>) -> Result<(Self, LoadNotes), ModelError> {
+        let (raw_config, config) = ModelConfig::read(directory)?;
+        let weights = LoadedWeights::read(directory)?;
+        let has_head = weights.contains(&format!("{}.weight", config.family.names().classifier));
+        let (schema, seed, keep_head) = match head {
+            HeadSource::Checkpoint if !has_head => {
+                return Err(ModelError::NoHead {
+                    directory: directory.into(),
+                });
+            }
+            HeadSource::Checkpoint => (config.schema()?, 0, true),
+            HeadSource::Labels { schema, reset, seed } => {
+                let keep = has_head && !reset;
+                if keep && !config.labels_agree(schema) {
+                    return Err(ModelError::Labels {
+                        directory: directory.into(),
+                        checkpoint: config.schema()?.names,
+                        data: schema.names.clone(),
+                    });
+                }
+                (schema.clone(), seed, keep)
+            }
+        };
+        let mut builder = Builder::from_weights(weights, seed, config.initializer_range, keep_head);
+        let model = Self::build(config, schema, raw_config, &mut builder)?;
+        let notes = builder.notes(directory)?;
+        Ok((model.finish(builder), notes))
+    }
+
+    fn build(
+        config: ModelConfig,
+        schema: LabelSchema,
+        raw_config: Map<String, Value>,
+        builder: &mut Builder,
+    ) -> Result<Self, ModelError> {
+        let encoder = Encoder::build(&config, builder)?;
+        let head = Head::build(&config, schema.num_labels(), builder)?;
+        Ok(Self {
+            config,
+            schema,
+            encoder,
+            head,
+            parameters: Parameters::default(),
+            raw_config,
+        })
+    }
+
+    fn finish(mut self, builder: Builder) -> Self {
+        self.parameters = builder.into_parameters();
+        self
+    }
+
+    /// Logits of every sequence: what the softmax, the sigmoid or nothing (regression) is taken of.
+    ///
+    /// # Shapes
+    /// Returns `[batch, labels]`.
+    ///
+    /// # Errors
+    /// [`tensor::Error`] if the batch holds ids outside of the vocabulary or a sequence that is too long.
+    pub fn forward(&self, tape: &Tape, batch: &PackedBatch, noise: Option<Noise>) -> tensor::Result<Var> {
+        let hidden = self.encoder.forward(tape, &self.parameters, batch, noise)?;
+        self.head.forward(tape, &self.parameters, &hidden, batch, noise)
+    }
+
+    /// The sizes and rates of the encoder.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// What the outputs mean.
+    pub fn schema(&self) -> &LabelSchema {
+        &self.schema
+    }
+
+    /// The same model computing in another floating-point type; `f64` is for checking.
+    pub fn to_dtype(&self, dtype: DType) -> Self {
+        Self {
+            parameters: self.parameters.to_dtype(dtype),
+            ..self.clone()
+        }
+    }
+
+    /// Writes `config.json` and `model.safetensors` into a directory that exists, as `save_pretrained` of `transformers`
+    /// does.
+    ///
+    /// # Errors
+    /// [`ModelError::Write`] if a file cannot be written.
+    pub fn save(&self, directory: &Path) -> Result<(), ModelError> {
+        let config = serde_json::to_string_pretty(&self.saved_config()).map_err(|error| ModelError::Write {
+            path: directory.join("config.json"),
+            reason: error.to_string(),
+        })?;
+        crate::files::write_atomically(&directory.join("config.json"), (config + "\n").as_bytes())?;
+        weights::save(&directory.join("model.safetensors"), &self.parameters)
+    }
+
+    /// `config.json` with this model's labels.
+    fn saved_config(&self) -> Value {
+        let names = self.schema.names.iter();
+        let problem_type = match self.schema.task {
+            Task::SingleLabel => "single_label_classification",
+            Task::MultiLabel => "multi_label_classification",
+            Task::Regression => "regression",
+        };
+        let mut config = self.raw_config.clone();
+        let mut set = |key: &str, value: Value| config.insert(key.to_owned(), value);
+        set("architectures", json!([self.config.family.architecture()]));
+        set(
+            "id2label",
+            names
+                .clone()
+                .enumerate()
+                .map(|(id, name)| (id.to_string(), json!(name)))
+                .collect(),
+        );
+        set(
+            "label2id",
+            names.enumerate().map(|(id, name)| (name.clone(), json!(id))).collect(),
+        );
+        set("problem_type", json!(problem_type));
+        // `transformers` 4 reads `torch_dtype`, 5 reads `dtype`; both take the other's absence.
+        config.remove("torch_dtype");
+        config.insert("dtype".to_owned(), json!("float32"));
+        config.remove("num_labels");
+        config.remove("_name_or_path");
+        config.remove("_num_labels");
+        Value::Object(config)
+    }
+}

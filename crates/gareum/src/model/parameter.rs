@@ -1,0 +1,226 @@
+//! How layers get their parameters: from a checkpoint, or drawn at random.
+
+use std::path::Path;
+
+use tensor::random::Sequence;
+use tensor::{Activation, ParameterId, Parameters, Tape, Tensor, Var, ops};
+
+use super::{LoadNotes, LoadedWeights, ModelError};
+
+/// Collects the parameters of a model while its layers are built.
+pub(crate) struct Builder {
+    parameters: Parameters,
+    /// `None`: everything is drawn at random.
+    weights: Option<LoadedWeights>,
+    /// Whether the head comes from the checkpoint.
+    keep_head: bool,
+    seed: u64,
+    initializer_range: f64,
+    missing: Vec<String>,
+    fresh: Vec<String>,
+}
+
+/// How a parameter looks before training.
+#[derive(Clone, Copy, PartialEq)]
+enum Initial {
+    /// Normal with the model's `initializer_range`.
+    Normal,
+    /// All zeros.
+    Zeros,
+    /// All ones.
+    Ones,
+}
+
+impl Builder {
+    pub fn fresh(seed: u64, initializer_range: f64) -> Self {
+        Self {
+            parameters: Parameters::default(),
+            weights: None,
+            keep_head: false,
+            seed,
+            initializer_range,
+            missing: Vec::new(),
+            fresh: Vec::new(),
+        }
+    }
+
+    pub fn from_weights(weights: LoadedWeights, seed: u64, initializer_range: f64, keep_head: bool) -> Self {
+        Self {
+            weights: Some(weights),
+            keep_head,
+            ..Self::fresh(seed, initializer_range)
+        }
+    }
+
+    /// The parameter called `name`. `prefix` may be missing in the checkpoint (a bare encoder was saved); `in_head` ones
+    /// may be missing altogether.
+    fn parameter(
+        &mut self,
+        prefix: &str,
+        name: String,
+        shape: &[usize],
+        initial: Initial,
+        in_head: bool,
+    ) -> Result<ParameterId, ModelError> {
+        let found = match &mut self.weights {
+            Some(weights) if self.keep_head || !in_head || name.starts_with(prefix) => {
+                weights.take(&name, prefix, shape)?
+            }
+            _ => None,
+        };
+        let value = match found {
+            Some(value) => value,
+            None => {
+                if self.weights.is_some() {
+                    if in_head && !(self.keep_head && !name.starts_with(prefix)) {
+                        self.fresh.push(name.clone());
+                    } else {
+                        self.missing.push(name.clone());
+                    }
+                }
+                self.draw(shape, initial)?
+            }
+        };
+        Ok(self.parameters.add(name, value))
+    }
+
+    fn draw(&self, shape: &[usize], initial: Initial) -> Result<Tensor, ModelError> {
+        let count = shape.iter().product();
+        let values = match initial {
+            Initial::Zeros => vec![0.0f32; count],
+            Initial::Ones => vec![1.0; count],
+            Initial::Normal => {
+                // The number of the parameter makes its own sequence: adding one elsewhere changes no other.
+                let mut random = Sequence::new(self.seed, 1_000 + self.parameters.len() as u64);
+                (0..count)
+                    .map(|_| (random.normal() * self.initializer_range) as f32)
+                    .collect()
+            }
+        };
+        Ok(Tensor::from_vec(values, shape)?)
+    }
+
+    /// Fails if the encoder is incomplete.
+    pub fn notes(&self, directory: &Path) -> Result<LoadNotes, ModelError> {
+        if !self.missing.is_empty() {
+            let path = directory.join("model.safetensors");
+            return Err(ModelError::Missing {
+                path,
+                names: self.missing.clone(),
+            });
+        }
+        let unused = self.weights.as_ref().map(LoadedWeights::unused).unwrap_or_default();
+        Ok(LoadNotes {
+            fresh: self.fresh.clone(),
+            unused,
+        })
+    }
+
+    pub fn into_parameters(self) -> Parameters {
+        self.parameters
+    }
+
+    /// A table: `{prefix}.{name}.weight`.
+    pub fn table(&mut self, prefix: &str, name: &str, rows: usize, columns: usize) -> Result<ParameterId, ModelError> {
+        self.parameter(
+            prefix,
+            format!("{prefix}.{name}.weight"),
+            &[rows, columns],
+            Initial::Normal,
+            false,
+        )
+    }
+
+    /// A product of the encoder: `{prefix}.{name}.{weight,bias}`.
+    pub fn linear(&mut self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+        let name = format!("{prefix}.{name}");
+        let weight = self.parameter(
+            prefix,
+            format!("{name}.weight"),
+            &[outputs, inputs],
+            Initial::Normal,
+            false,
+        )?;
+        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, false)?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// A product of the head: `{name}.{weight,bias}`.
+    pub fn head(&mut self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+        let weight = self.parameter(
+            prefix,
+            format!("{name}.weight"),
+            &[outputs, inputs],
+            Initial::Normal,
+            true,
+        )?;
+        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, true)?;
+        Ok(Linear { weight, bias })
+    }
+
+    /// A layer norm: `{prefix}.{name}.{weight,bias}`.
+    pub fn norm(&mut self, prefix: &str, name: &str, size: usize, epsilon: f64) -> Result<Norm, ModelError> {
+        let weight = self.parameter(prefix, format!("{prefix}.{name}.weight"), &[size], Initial::Ones, false)?;
+        let bias = self.parameter(prefix, format!("{prefix}.{name}.bias"), &[size], Initial::Zeros, false)?;
+        Ok(Norm { weight, bias, epsilon })
+    }
+}
+
+/// A product with bias.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Linear {
+    weight: ParameterId,
+    bias: ParameterId,
+}
+
+impl Linear {
+    /// f(x Wᵀ + b): `[rows, inputs]` to `[rows, outputs]`.
+    pub fn forward(
+        &self,
+        tape: &Tape,
+        parameters: &Parameters,
+        input: &Var,
+        activation: Activation,
+    ) -> tensor::Result<Var> {
+        let (weight, bias) = (
+            tape.parameter(parameters, self.weight),
+            tape.parameter(parameters, self.bias),
+        );
+        ops::linear(tape, input, &weight, Some(&bias), activation)
+    }
+}
+
+/// Weight, bias and ε of a layer norm.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Norm {
+    weight: ParameterId,
+    bias: ParameterId,
+    epsilon: f64,
+}
+
+impl Norm {
+    /// LayerNorm(input).
+    pub fn forward(&self, tape: &Tape, parameters: &Parameters, input: &Var) -> tensor::Result<Var> {
+        let (weight, bias) = (
+            tape.parameter(parameters, self.weight),
+            tape.parameter(parameters, self.bias),
+        );
+        ops::layer_norm(tape, input, &weight, &bias, self.epsilon)
+    }
+
+    /// LayerNorm(dropout(input) + residual).
+    pub fn forward_residual(
+        &self,
+        tape: &Tape,
+        parameters: &Parameters,
+        input: &Var,
+        residual: &Var,
+        dropout: Option<tensor::Dropout>,
+    ) -> tensor::Result<Var> {
+        let (weight, bias) = (
+            tape.parameter(parameters, self.weight),
+            tape.parameter(parameters, self.bias),
+        );
+        ops::residual_dropout_norm(tape, input, residual, &weight, &bias, self.epsilon, dropout)
+    }
+}

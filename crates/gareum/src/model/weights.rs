@@ -1,0 +1,179 @@
+//! `model.safetensors`: reading with the variants that checkpoints come in, and writing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use half::{bf16, f16};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use tensor::{Parameters, Tensor};
+
+use super::ModelError;
+
+/// The tensors of a checkpoint, and which of them have been used.
+pub struct LoadedWeights {
+    path: PathBuf,
+    data: Vec<u8>,
+    names: BTreeSet<String>,
+    used: BTreeSet<String>,
+}
+
+impl LoadedWeights {
+    /// Reads `model.safetensors` of a directory.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] if there is none, or it is truncated or damaged.
+    pub fn read(directory: &Path) -> Result<Self, ModelError> {
+        Self::open(directory.join("model.safetensors"))
+    }
+
+    /// Reads any safetensors file.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] if there is none, or it is truncated or damaged.
+    pub fn open(path: PathBuf) -> Result<Self, ModelError> {
+        let data = std::fs::read(&path).map_err(|error| ModelError::Read {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
+        let names = match SafeTensors::deserialize(&data) {
+            Ok(tensors) => tensors.names().into_iter().map(str::to_owned).collect(),
+            Err(error) => {
+                let reason = format!("not a complete safetensors file ({} bytes): {error}", data.len());
+                return Err(ModelError::Read { path, reason });
+            }
+        };
+        Ok(Self {
+            path,
+            data,
+            names,
+            used: BTreeSet::new(),
+        })
+    }
+
+    /// Whether there is a tensor of this very name.
+    pub fn contains(&self, name: &str) -> bool {
+        self.names.contains(name)
+    }
+
+    /// The tensor `name` in `f32`, also if it is stored without the encoder's `prefix` (a bare encoder was saved) or with
+    /// the old names of layer norms (`gamma`, `beta`).
+    ///
+    /// # Errors
+    /// [`ModelError::Shape`] if it has another shape, [`ModelError::Read`] if its element type is not floating point.
+    pub fn take(&mut self, name: &str, prefix: &str, shape: &[usize]) -> Result<Option<Tensor>, ModelError> {
+        let bare = name
+            .strip_prefix(prefix)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .unwrap_or(name);
+        let old = |name: &str| {
+            let renamed = |from: &str, to: &str| Some(format!("{}{to}", name.strip_suffix(from)?));
+            name.contains("LayerNorm.")
+                .then(|| renamed(".weight", ".gamma").or_else(|| renamed(".bias", ".beta")))
+                .flatten()
+        };
+        let candidates = [Some(name.to_owned()), Some(bare.to_owned()), old(name), old(bare)];
+        let Some(stored) = candidates
+            .into_iter()
+            .flatten()
+            .find(|candidate| self.names.contains(candidate))
+        else {
+            return Ok(None);
+        };
+        let tensor = self.get(&stored)?;
+        if tensor.shape() != shape {
+            let hint = "the weights belong to another config.json".to_owned();
+            let (path, found, expected) = (self.path.clone(), tensor.shape().to_vec(), shape.to_vec());
+            return Err(ModelError::Shape {
+                path,
+                name: stored,
+                found,
+                expected,
+                hint,
+            });
+        }
+        self.used.insert(stored);
+        Ok(Some(tensor))
+    }
+
+    /// A tensor by its stored name, in `f32` (or `f64` if it is stored so).
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] if it is not there or not floating point.
+    pub fn get(&self, name: &str) -> Result<Tensor, ModelError> {
+        let failed = |reason: String| ModelError::Read {
+            path: self.path.clone(),
+            reason,
+        };
+        let tensors = SafeTensors::deserialize(&self.data).map_err(|error| failed(error.to_string()))?;
+        let view = tensors.tensor(name).map_err(|error| failed(error.to_string()))?;
+        let shape = view.shape();
+        let bytes = view.data();
+        fn convert<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
+            bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
+        }
+        Ok(match view.dtype() {
+            Dtype::F32 => Tensor::from_vec(convert(bytes, f32::from_le_bytes), shape)?,
+            Dtype::F16 => Tensor::from_vec(convert(bytes, |b| f16::from_le_bytes(b).to_f32()), shape)?,
+            Dtype::BF16 => Tensor::from_vec(convert(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)?,
+            Dtype::F64 => Tensor::from_vec(convert(bytes, f64::from_le_bytes), shape)?,
+            other => {
+                return Err(failed(format!(
+                    "`{name}` holds {other:?}, expected F32, F16, BF16 or F64"
+                )));
+            }
+        })
+    }
+
+    /// Names of all tensors.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().map(String::as_str)
+    }
+
+    /// Names of the tensors that nothing asked for. Buffers that older versions of `transformers` saved are left out.
+    pub fn unused(&self) -> Vec<String> {
+        let is_buffer = |name: &&String| name.ends_with("embeddings.position_ids");
+        self.names
+            .difference(&self.used)
+            .filter(|name| !is_buffer(name))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Writes parameters in `f32`, as `save_pretrained` of `transformers` does.
+///
+/// # Errors
+/// [`ModelError::Write`] if the file cannot be written; nothing half-written is left.
+pub fn save(path: &Path, parameters: &Parameters) -> Result<(), ModelError> {
+    save_tensors(path, parameters.iter().map(|(_, name, value)| (name.to_owned(), value)))
+}
+
+/// Writes named tensors in `f32`.
+///
+/// # Errors
+/// As [`save`].
+pub fn save_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (String, &'a Tensor)>) -> Result<(), ModelError> {
+    let failed = |reason: String| ModelError::Write {
+        path: path.to_owned(),
+        reason,
+    };
+    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .map(|(name, tensor)| {
+            let bytes = tensor
+                .to_f32_vec()
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect();
+            (name, tensor.shape().to_vec(), bytes)
+        })
+        .collect();
+    let views = bytes
+        .iter()
+        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
+        .collect::<Result<BTreeMap<_, _>, safetensors::SafeTensorError>>()
+        .map_err(|error| failed(error.to_string()))?;
+    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
+    let file = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
+    Ok(crate::files::write_atomically(path, &file)?)
+}

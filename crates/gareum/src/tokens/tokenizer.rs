@@ -1,0 +1,331 @@
+//! A checkpoint's tokenizer: reading it, encoding with our own truncation, and writing it beside the model.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use tokenizers::{EncodeInput, PostProcessor};
+
+use super::{TokenizerError, wordpiece};
+use crate::data::Input;
+use crate::files::{WriteError, write_atomically};
+
+/// Which tokens of a text that is too long are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TruncationStrategy {
+    /// The first ones.
+    #[default]
+    Head,
+    /// The first quarter and the last three quarters of the room there is (Sun et al. 2019, section 5.3.1,
+    /// <https://arxiv.org/abs/1905.05583>).
+    HeadTail,
+}
+
+/// How long an encoded text may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Truncation {
+    /// Tokens, special ones included.
+    pub max_length: usize,
+    /// Which of them.
+    pub strategy: TruncationStrategy,
+}
+
+/// The tokens of one text or pair.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Encoded {
+    /// Ids, special tokens included.
+    pub input_ids: Vec<u32>,
+    /// 0 for the first text, 1 for the second, as the checkpoint's tokenizer assigns them.
+    pub token_type_ids: Vec<u32>,
+    /// How many tokens there were before truncation.
+    pub full_length: usize,
+}
+
+/// A tokenizer with the files that describe it.
+#[derive(Debug, Clone)]
+pub struct Tokenizer {
+    inner: tokenizers::Tokenizer,
+    /// `tokenizer_config.json`, kept as it was read.
+    config: Map<String, Value>,
+}
+
+impl Tokenizer {
+    /// Reads `tokenizer.json`, or else `vocab.txt` as BERT's WordPiece, from a model directory. Truncation and padding
+    /// that a `tokenizer.json` asks for are ignored: the one is ours, the other never happens.
+    ///
+    /// A `vocab.txt` without `do_lower_case` in `tokenizer_config.json` is lower-cased, as `transformers` does, unless it
+    /// holds words with capitals.
+    ///
+    /// # Errors
+    /// [`TokenizerError`] names the file and what is wrong with it.
+    pub fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
+        let config = read_object(&directory.join("tokenizer_config.json"))?;
+        let (fast, vocabulary) = (directory.join("tokenizer.json"), directory.join("vocab.txt"));
+        let mut inner = if fast.exists() {
+            tokenizers::Tokenizer::from_file(&fast).map_err(|error| TokenizerError::Read {
+                path: fast,
+                reason: format!("not a tokenizer: {error}"),
+            })?
+        } else if vocabulary.exists() {
+            wordpiece::from_vocabulary(&vocabulary, &config)?
+        } else {
+            return Err(TokenizerError::Missing {
+                directory: directory.to_owned(),
+            });
+        };
+        inner
+            .with_truncation(None)
+            .map_err(|error| TokenizerError::Read {
+                path: directory.to_owned(),
+                reason: error.to_string(),
+            })?
+            .with_padding(None);
+        Ok(Self { inner, config })
+    }
+
+    /// Trains a lower-casing WordPiece tokenizer on texts, for models trained from scratch.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Train`] if there is nothing to learn from.
+    pub fn train_wordpiece<'a>(
+        texts: impl Iterator<Item = &'a str> + Send,
+        vocab_size: usize,
+    ) -> Result<Self, TokenizerError> {
+        let inner = wordpiece::train(texts, vocab_size)?;
+        let mut config = Map::new();
+        config.insert("tokenizer_class".to_owned(), json!("BertTokenizer"));
+        config.insert("do_lower_case".to_owned(), json!(true));
+        Ok(Self { inner, config })
+    }
+
+    /// One more than the largest id it can make.
+    pub fn vocab_size(&self) -> usize {
+        self.inner
+            .get_vocab(true)
+            .values()
+            .max()
+            .map_or(0, |&largest| largest as usize + 1)
+    }
+
+    /// Fails if it makes ids that a model with `vocab_size` word embeddings cannot take.
+    ///
+    /// # Errors
+    /// [`TokenizerError::VocabularySize`].
+    pub fn check_fits(&self, vocab_size: usize) -> Result<(), TokenizerError> {
+        let tokenizer = self.vocab_size();
+        if tokenizer <= vocab_size {
+            return Ok(());
+        }
+        Err(TokenizerError::VocabularySize {
+            tokenizer,
+            model: vocab_size,
+        })
+    }
+
+    /// Encodes one text or pair.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the tokenizer fails on it.
+    pub fn encode(
+        &self,
+        text: &str,
+        text_pair: Option<&str>,
+        truncation: Truncation,
+    ) -> Result<Encoded, TokenizerError> {
+        let input: EncodeInput<'_> = match text_pair {
+            None => text.into(),
+            Some(pair) => (text, pair).into(),
+        };
+        let encoding = self
+            .inner
+            .encode_fast(input, true)
+            .map_err(|error| TokenizerError::Encode {
+                characters: text.chars().count() + text_pair.map_or(0, |pair| pair.chars().count()),
+                reason: error.to_string(),
+            })?;
+        let sequences = encoding.get_sequence_ids();
+        let kept = kept_positions(&sequences, truncation);
+        let pick = |values: &[u32]| kept.iter().map(|&position| values[position]).collect();
+        Ok(Encoded {
+            input_ids: pick(encoding.get_ids()),
+            token_type_ids: pick(encoding.get_type_ids()),
+            full_length: sequences.len(),
+        })
+    }
+
+    /// Encodes many texts on all threads; results are in the order of the inputs.
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] for the first text that fails.
+    pub fn encode_all(&self, inputs: &[Input], truncation: Truncation) -> Result<Vec<Encoded>, TokenizerError> {
+        inputs
+            .par_iter()
+            .map(|input| self.encode(&input.text, input.text_pair.as_deref(), truncation))
+            .collect()
+    }
+
+    /// How many special tokens frame a text (or pair).
+    pub fn special_tokens(&self, is_pair: bool) -> usize {
+        self.inner
+            .get_post_processor()
+            .map_or(0, |processor| processor.added_tokens(is_pair))
+    }
+
+    /// Writes `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json`.
+    ///
+    /// # Errors
+    /// [`WriteError`] if a file cannot be written.
+    pub fn save(&self, directory: &Path, max_length: usize) -> Result<(), WriteError> {
+        let json = |name: &str, contents: String| write_atomically(&directory.join(name), contents.as_bytes());
+        let failed = |reason: String| WriteError {
+            path: directory.join("tokenizer.json"),
+            reason,
+        };
+        let contents = self.inner.to_string(true).map_err(|error| failed(error.to_string()))?;
+        json("tokenizer.json", contents)?;
+        let mut config = self.config.clone();
+        config.entry("model_max_length").or_insert_with(|| json!(max_length));
+        for (key, token) in wordpiece::SPECIAL_TOKENS {
+            if self.inner.token_to_id(token).is_some() {
+                config.entry(key).or_insert_with(|| json!(token));
+            }
+        }
+        let is_special = |key: &&String| key.ends_with("_token") && !key.starts_with("add_");
+        let special: Map<String, Value> = config
+            .keys()
+            .filter(is_special)
+            .map(|key| (key.clone(), config[key].clone()))
+            .collect();
+        json("tokenizer_config.json", format!("{:#}\n", Value::Object(config)))?;
+        json("special_tokens_map.json", format!("{:#}\n", Value::Object(special)))
+    }
+}
+
+/// The JSON object in a file, or an empty one if there is no such file.
+fn read_object(path: &PathBuf) -> Result<Map<String, Value>, TokenizerError> {
+    if !path.exists() {
+        return Ok(Map::new());
+    }
+    let failed = |reason: String| TokenizerError::Read {
+        path: path.clone(),
+        reason,
+    };
+    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| failed(format!("not a JSON object: {error}")))
+}
+
+/// Which positions of an encoding stay. Special tokens always do; the rest of the room is shared by the texts as
+/// `longest_first` of the `tokenizers` crate shares it.
+fn kept_positions(sequences: &[Option<usize>], truncation: Truncation) -> Vec<usize> {
+    let length = |text: usize| sequences.iter().filter(|sequence| **sequence == Some(text)).count();
+    let lengths = [length(0), length(1)];
+    let special = sequences.len() - lengths[0] - lengths[1];
+    let room = share(lengths, truncation.max_length.saturating_sub(special));
+    let mut seen = [0, 0];
+    let stays = |sequence: &Option<usize>| {
+        let Some(text) = *sequence else { return true };
+        let index = seen[text];
+        seen[text] += 1;
+        let head = match truncation.strategy {
+            TruncationStrategy::Head => room[text],
+            TruncationStrategy::HeadTail if room[text] < lengths[text] => room[text] / 4,
+            TruncationStrategy::HeadTail => room[text],
+        };
+        index < head || lengths[text] - index <= room[text] - head
+    };
+    let stays: Vec<bool> = sequences.iter().map(stays).collect();
+    (0..sequences.len()).filter(|&position| stays[position]).collect()
+}
+
+/// How many tokens of two texts fit into `room`: the longer one gives way first.
+fn share([first, second]: [usize; 2], room: usize) -> [usize; 2] {
+    if first + second <= room {
+        return [first, second];
+    }
+    let (short, swapped) = (first.min(second), first > second);
+    // The longer text gets what the shorter leaves, but no less than the shorter's own length; if both are still too long,
+    // each gets half.
+    let mut shares = if short > room {
+        [short, short]
+    } else {
+        [short, short.max(room - short)]
+    };
+    if shares[0] + shares[1] > room {
+        shares = [room / 2, room / 2 + room % 2];
+    }
+    if swapped { [shares[1], shares[0]] } else { shares }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_share_the_room() {
+        for (lengths, room, expected) in [
+            ([3, 4], 10, [3, 4]),
+            ([12, 0], 10, [10, 0]),
+            ([2, 30], 10, [2, 8]),
+            ([30, 2], 10, [8, 2]),
+            ([30, 30], 11, [5, 6]),
+            ([31, 30], 11, [6, 5]),
+            ([6, 7], 10, [5, 5]),
+            ([5, 5], 0, [0, 0]),
+        ] {
+            assert_eq!(share(lengths, room), expected, "{lengths:?} in {room}");
+        }
+    }
+
+    #[test]
+    fn head_and_tail() {
+        // [CLS] ten tokens [SEP]
+        let mut sequences = vec![Some(0); 12];
+        sequences[0] = None;
+        sequences[11] = None;
+        let keep = |max_length, strategy| kept_positions(&sequences, Truncation { max_length, strategy });
+        assert_eq!(keep(6, TruncationStrategy::Head), [0, 1, 2, 3, 4, 11]);
+        assert_eq!(keep(6, TruncationStrategy::HeadTail), [0, 1, 8, 9, 10, 11]);
+        assert_eq!(keep(12, TruncationStrategy::HeadTail).len(), 12);
+        assert_eq!(keep(1, TruncationStrategy::Head), [0, 11]);
+    }
+
+    #[test]
+    fn a_trained_tokenizer_covers_its_texts() {
+        let texts = [
+            "how can I cancel my order",
+            "cancel the order please",
+            "where is my refund",
+        ];
+        let tokenizer = Tokenizer::train_wordpiece(texts.iter().copied().cycle().take(9), 200).unwrap();
+        let truncation = Truncation {
+            max_length: 64,
+            strategy: TruncationStrategy::Head,
+        };
+        let encoded = tokenizer.encode("Cancel my ORDER", Some("refund"), truncation).unwrap();
+        assert_eq!(encoded.input_ids[0], 2);
+        assert!(
+            !encoded.input_ids.contains(&1),
+            "unknown token in {:?}",
+            encoded.input_ids
+        );
+        assert_eq!(encoded.token_type_ids.last(), Some(&1));
+        assert_eq!(
+            (tokenizer.special_tokens(false), tokenizer.special_tokens(true)),
+            (2, 3)
+        );
+    }
+
+    #[test]
+    fn a_directory_without_tokenizer_is_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Tokenizer::from_directory(directory.path()).unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains("no tokenizer found\nhint: put tokenizer.json or vocab.txt there"),
+            "{error}"
+        );
+    }
+}
