@@ -58,9 +58,8 @@ impl DelimitedReader {
         self.row += 1;
         let expected = *self.width.get_or_insert(fields.len());
         let found = fields.len();
-        if found > expected && fields[expected..].iter().all(|field| field.trim().is_empty()) {
-            self.surplus_fields += (found - expected) as u64;
-            fields.truncate(expected);
+        if found > expected {
+            self.drop_surplus(&mut fields, expected);
         }
         if fields.len() != expected {
             let hint = self.field_count_hint(found > expected);
@@ -72,6 +71,21 @@ impl DelimitedReader {
             });
         }
         Ok(Some((self.row, (line, fields))))
+    }
+
+    /// Drops empty fields beyond the last column. A tab is often typed twice, so in tab-separated rows an empty field anywhere goes, if exactly
+    /// as many are empty as are too many; with other delimiters that would hide an unquoted comma beside an empty value.
+    fn drop_surplus(&mut self, fields: &mut Vec<String>, expected: usize) {
+        let surplus = fields.len() - expected;
+        let is_empty = |field: &String| field.trim().is_empty();
+        if fields[expected..].iter().all(is_empty) {
+            fields.truncate(expected);
+        } else if self.delimiter == '\t' && fields.iter().filter(|field| is_empty(field)).count() == surplus {
+            fields.retain(|field| !is_empty(field));
+        } else {
+            return;
+        }
+        self.surplus_fields += surplus as u64;
     }
 
     fn field_count_hint(&self, too_many: bool) -> String {
@@ -328,7 +342,7 @@ mod tests {
 
     #[test]
     fn surplus_fields_must_be_empty() {
-        let content = "a\tb\nc\td\t\t\ne\tf\tg\n";
+        let content = "a\tb\nc\td\t\t\nc\t\td\ne\tf\tg\n";
         let source = Source::from_reader(content.as_bytes(), "t.tsv");
         let mut reader = DelimitedReader::new(source, '\t', false);
         reader.header().unwrap();
@@ -336,10 +350,14 @@ mod tests {
             reader.next_row().unwrap().unwrap().1,
             (2, vec!["c".to_owned(), "d".to_owned()])
         );
-        assert_eq!(reader.surplus_fields, 2);
+        assert_eq!(
+            reader.next_row().unwrap().unwrap().1,
+            (3, vec!["c".to_owned(), "d".to_owned()])
+        );
+        assert_eq!(reader.surplus_fields, 3);
         let message = reader.next_row().unwrap_err().to_string();
         assert!(
-            message.starts_with("t.tsv:3: row 2: found 3 fields, expected 2\nhint: "),
+            message.starts_with("t.tsv:4: row 3: found 3 fields, expected 2\nhint: "),
             "{message}"
         );
     }

@@ -14,6 +14,8 @@ mod error;
 mod json;
 mod label_values;
 mod labels;
+#[cfg(test)]
+mod real_data;
 mod records;
 mod source;
 mod split;

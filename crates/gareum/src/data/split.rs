@@ -190,7 +190,7 @@ fn by_labels<'a>(order: &[usize], labels: usize, ids: impl Fn(usize) -> &'a [u32
 }
 
 /// Whole groups, the largest first, each to the part that lacks most of what it holds: examples of its labels, weighted by their rarity, or
-/// just examples if `labels` is 0.
+/// just examples if `labels` is 0. A part that has its share gets nothing more, so no part exceeds it by more than a group.
 fn by_group<'a>(
     bundles: &[Vec<usize>],
     labels: usize,
@@ -219,8 +219,13 @@ fn by_group<'a>(
                 .filter(|_| labels > 0)
         };
         let part = neediest(ratios, |part| {
+            let of_labels = held().map(|label| wanted_labels[label][part] / totals[label]).sum();
             [
-                held().map(|label| wanted_labels[label][part] / totals[label]).sum(),
+                if wanted[part] > 0.0 {
+                    of_labels
+                } else {
+                    f64::NEG_INFINITY
+                },
                 wanted[part],
             ]
         });
