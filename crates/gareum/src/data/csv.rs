@@ -109,13 +109,8 @@ impl DelimitedReader {
         }
     }
 
-    fn place(&self, line: u64) -> Place {
-        Place {
-            path: self.source.path.clone(),
-            line,
-            row: self.row,
-            column: None,
-        }
+    fn place(&self, line: u64) -> Box<Place> {
+        Place::new(&self.source.path, line, self.row, None)
     }
 
     /// The fields of the next row that is not blank.

@@ -224,12 +224,7 @@ impl Rows {
     fn refuse_indicators(&self, path: &str) -> DataError {
         let (row, line) = self.usable.first().map_or((1, 1), |(row, line, ..)| (*row, *line));
         DataError::BadLabel {
-            place: Place {
-                path: path.to_owned(),
-                line,
-                row,
-                column: None,
-            },
+            place: Place::new(path, line, row, None),
             found: "several label columns".to_owned(),
             expected: "one",
             hint: "one column for each label is `task = \"multi_label\"`",
@@ -243,12 +238,7 @@ impl Rows {
         column: Option<String>,
     ) -> Result<Vec<Example>, DataError> {
         let to_example = |(row, line, input, label): (u64, u64, Input, RawLabel)| {
-            let place = || Place {
-                path: path.to_owned(),
-                line,
-                row,
-                column: column.clone(),
-            };
+            let place = || Place::new(path, line, row, column.clone());
             let target = index.target(&label, place)?;
             Ok(Example {
                 id: row,

@@ -16,6 +16,18 @@ pub struct Place {
     pub column: Option<String>,
 }
 
+impl Place {
+    /// Boxed, since errors should be small to return.
+    pub(super) fn new(path: &str, line: u64, row: u64, column: Option<String>) -> Box<Self> {
+        Box::new(Self {
+            path: path.to_owned(),
+            line,
+            row,
+            column,
+        })
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}:{}: row {}", self.path, self.line, self.row)?;
@@ -93,7 +105,7 @@ pub enum DataError {
     #[error("{place}: found {found} fields, expected {expected}\nhint: {hint}")]
     FieldCount {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// Fields of the row.
         found: usize,
         /// Fields of the header, or of the first row.
@@ -107,13 +119,13 @@ pub enum DataError {
     )]
     UnclosedQuote {
         /// Where the row starts.
-        place: Place,
+        place: Box<Place>,
     },
     /// The JSON is malformed.
     #[error("{place}: malformed JSON: {found}\nhint: {hint}")]
     Json {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// What the parser said.
         found: String,
         /// What to do.
@@ -169,7 +181,7 @@ pub enum DataError {
     #[error("{place}: found {found}, expected a text\nhint: name another column with `--text NAME`")]
     BadText {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The value.
         found: String,
     },
@@ -177,7 +189,7 @@ pub enum DataError {
     #[error("{place}: found {found}, expected {expected}\nhint: {hint}")]
     BadLabel {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The value.
         found: String,
         /// What fits the task.
@@ -189,7 +201,7 @@ pub enum DataError {
     #[error("{place}: label `{found}` is not one of {known}\nhint: {hint}")]
     UnknownLabel {
         /// Where.
-        place: Place,
+        place: Box<Place>,
         /// The label.
         found: String,
         /// The labels there are.

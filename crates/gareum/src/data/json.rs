@@ -127,12 +127,7 @@ impl JsonReader {
         let (mut depth, mut in_string, mut escaped) = (0u32, false, false);
         loop {
             let Some(byte) = self.source.peek()? else {
-                let place = Place {
-                    path: self.source.path.clone(),
-                    line,
-                    row: self.row,
-                    column: None,
-                };
+                let place = Place::new(&self.source.path, line, self.row, None);
                 let hint = "a bracket or a quote is missing, or the file is cut off".to_owned();
                 return Err(DataError::Json {
                     place,
@@ -159,12 +154,7 @@ impl JsonReader {
     }
 
     fn parse(&self, text: &str, line: u64) -> Result<Object, DataError> {
-        let place = |line| Place {
-            path: self.source.path.clone(),
-            line,
-            row: self.row,
-            column: None,
-        };
+        let place = |line| Place::new(&self.source.path, line, self.row, None);
         let hint = || format!("check the text `{}`", shortened(text.trim()));
         let value: Value = serde_json::from_str(text).map_err(|error| {
             let line = line + (error.line() as u64).saturating_sub(1);
@@ -200,12 +190,7 @@ impl JsonReader {
         };
         match object.fields.iter().find(|(_, value)| is_table(value)) {
             Some((key, _)) => Err(DataError::Json {
-                place: Place {
-                    path: self.source.path.clone(),
-                    line: object.line,
-                    row: 1,
-                    column: Some(key.clone()),
-                },
+                place: Place::new(&self.source.path, object.line, 1, Some(key.clone())),
                 found: format!("the rows are wrapped in an object, under `{key}`"),
                 hint: format!("save the list itself: `jq .{key} old > new`"),
             }),
@@ -214,12 +199,7 @@ impl JsonReader {
     }
 
     fn malformed(&self, found: &str, hint: &str) -> DataError {
-        let place = Place {
-            path: self.source.path.clone(),
-            line: self.source.line + 1,
-            row: self.row + 1,
-            column: None,
-        };
+        let place = Place::new(&self.source.path, self.source.line + 1, self.row + 1, None);
         DataError::Json {
             place,
             found: found.to_owned(),

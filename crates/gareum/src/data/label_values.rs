@@ -247,7 +247,7 @@ impl<'a> LabelIndex<'a> {
     }
 
     /// The target that a label stands for.
-    pub fn target(&self, label: &RawLabel, place: impl Fn() -> Place) -> Result<Target, DataError> {
+    pub fn target(&self, label: &RawLabel, place: impl Fn() -> Box<Place>) -> Result<Target, DataError> {
         match (self.schema.task, label) {
             (Task::Regression, label) => self.value(label, place),
             (Task::SingleLabel, label) => match label.atoms() {
@@ -284,7 +284,7 @@ impl<'a> LabelIndex<'a> {
             .or_else(|| SEPARATORS.into_iter().find(|separator| atom.text.contains(separator)))
     }
 
-    fn value(&self, label: &RawLabel, place: impl Fn() -> Place) -> Result<Target, DataError> {
+    fn value(&self, label: &RawLabel, place: impl Fn() -> Box<Place>) -> Result<Target, DataError> {
         let number = match label.atoms() {
             [atom] => atom.number,
             _ => None,
@@ -309,7 +309,7 @@ impl<'a> LabelIndex<'a> {
             .copied()
     }
 
-    fn id(&self, atom: &Atom, place: &impl Fn() -> Place) -> Result<u32, DataError> {
+    fn id(&self, atom: &Atom, place: &impl Fn() -> Box<Place>) -> Result<u32, DataError> {
         self.find(atom).ok_or_else(|| {
             let names = || self.schema.names.iter().map(String::as_str);
             let known_are_numbers = names().all(|name| name.parse::<i64>().is_ok());
@@ -346,13 +346,8 @@ mod tests {
             .collect()
     }
 
-    fn place() -> Place {
-        Place {
-            path: "t.csv".to_owned(),
-            line: 3,
-            row: 2,
-            column: Some("label".to_owned()),
-        }
+    fn place() -> Box<Place> {
+        Place::new("t.csv", 3, 2, Some("label".to_owned()))
     }
 
     /// `values` as a column: the schema it implies, and the targets.

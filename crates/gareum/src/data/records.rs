@@ -178,14 +178,8 @@ impl Records {
     }
 
     /// Where a value is, for messages.
-    pub(super) fn place(&self, record: &Record, column: usize) -> Place {
-        let (line, row) = (record.line, record.row);
-        Place {
-            path: self.path.clone(),
-            line,
-            row,
-            column: self.columns.get(column).cloned(),
-        }
+    pub(super) fn place(&self, record: &Record, column: usize) -> Box<Place> {
+        Place::new(&self.path, record.line, record.row, self.columns.get(column).cloned())
     }
 
     fn new(kind: FileKind, reader: Reader) -> Self {

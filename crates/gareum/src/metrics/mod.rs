@@ -1,19 +1,24 @@
 //! Measures of predictions: plain functions over slices in f64, equal to scikit-learn's with `zero_division=0`.
 //!
-//! [`Metrics`] bundles what `metrics.json` holds.
+//! [`Metrics`] bundles what `metrics.json` holds for a task. A measure that is undefined is `None` and written as null, never NaN.
+//! Not here: turning scores into decisions (thresholds, the largest class), and comparing runs. Read `report.rs` next.
 
 use serde::{Deserialize, Serialize};
 
 mod accuracy;
 mod confusion_matrix;
 mod error;
-mod loss;
 mod regression;
 mod report;
+mod table;
 
+pub use accuracy::{accuracy, hamming_loss, log_loss};
+pub use confusion_matrix::{ConfusionMatrix, LabelConfusions};
 pub use error::MetricsError;
+pub use regression::{mean_absolute_error, mean_squared_error, pearson, r2_score, spearman};
+pub use report::{ClassificationReport, Scores, Summary};
 
-/// Everything measured on one set of predictions: the content of `metrics.json`. Undefined values are `None`, written as null.
+/// Everything measured on one set of predictions: the content of `metrics.json`, with `task` beside the fields of the task's struct.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "task", rename_all = "snake_case")]
 pub enum Metrics {
@@ -25,25 +30,71 @@ pub enum Metrics {
     Regression(RegressionMetrics),
 }
 
-/// See [`Metrics`].
+/// Measures of single-label predictions. All but `loss` and counts are shares in [0, 1], and null without examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SingleLabelMetrics {
-    /// Mean loss, as given.
+    /// Number of examples.
+    pub examples: usize,
+    /// Mean loss as the caller measured it.
     pub loss: Option<f64>,
+    /// Share of right predictions.
+    pub accuracy: Option<f64>,
+    /// Mean F1 of the classes.
+    pub macro_f1: Option<f64>,
+    /// F1 of all decisions together; equals accuracy.
+    pub micro_f1: Option<f64>,
+    /// Mean F1 of the classes, weighted by their examples.
+    pub weighted_f1: Option<f64>,
+    /// Scores of each class and their averages; nested, so that a class named `loss` harms nothing.
+    pub classification_report: ClassificationReport,
+    /// Who is taken for whom.
+    pub confusion_matrix: ConfusionMatrix,
 }
 
-/// See [`Metrics`].
+/// Measures of multi-label predictions. All but `loss` and counts are shares in [0, 1], and null without examples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct MultiLabelMetrics {
-    /// Mean loss, as given.
+    /// Number of examples.
+    pub examples: usize,
+    /// Mean loss as the caller measured it.
     pub loss: Option<f64>,
+    /// Share of examples whose whole set of labels is right (exact match).
+    pub accuracy: Option<f64>,
+    /// Share of wrong decisions, one for each example and label.
+    pub hamming_loss: Option<f64>,
+    /// Mean F1 of the labels.
+    pub macro_f1: Option<f64>,
+    /// F1 of all decisions together.
+    pub micro_f1: Option<f64>,
+    /// Mean F1 of the labels, weighted by their examples.
+    pub weighted_f1: Option<f64>,
+    /// Mean F1 of the examples; 0 for one without true and predicted labels.
+    pub samples_f1: Option<f64>,
+    /// Scores of each label and their averages; nested, so that a label named `loss` harms nothing.
+    pub classification_report: ClassificationReport,
+    /// Each label against the rest.
+    pub confusion_matrix: LabelConfusions,
 }
 
-/// See [`Metrics`].
+/// Measures of predicted numbers, null where undefined.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RegressionMetrics {
-    /// Mean loss, as given.
+    /// Number of examples.
+    pub examples: usize,
+    /// Mean loss as the caller measured it.
     pub loss: Option<f64>,
+    /// Mean squared error.
+    pub mse: Option<f64>,
+    /// Its root, in the unit of the targets.
+    pub rmse: Option<f64>,
+    /// Mean absolute error, in the unit of the targets.
+    pub mae: Option<f64>,
+    /// Coefficient of determination.
+    pub r2: Option<f64>,
+    /// Linear correlation.
+    pub pearson: Option<f64>,
+    /// Rank correlation.
+    pub spearman: Option<f64>,
 }
 
 impl Metrics {
@@ -52,38 +103,108 @@ impl Metrics {
     /// # Errors
     /// [`MetricsError`] if lengths differ or an id has no name.
     pub fn single_label(
-        _names: &[String],
-        _targets: &[u32],
-        _predictions: &[u32],
-        _loss: Option<f64>,
+        names: &[String],
+        targets: &[u32],
+        predictions: &[u32],
+        loss: Option<f64>,
     ) -> Result<Self, MetricsError> {
-        todo!()
+        let confusion_matrix = ConfusionMatrix::new(names, targets, predictions)?;
+        let classification_report = ClassificationReport::single_label(&confusion_matrix);
+        let accuracy = accuracy(targets, predictions)?;
+        Ok(Self::SingleLabel(SingleLabelMetrics {
+            examples: targets.len(),
+            loss: finite(loss),
+            accuracy,
+            macro_f1: f1_of(&classification_report, "macro avg", targets.len()),
+            micro_f1: accuracy,
+            weighted_f1: f1_of(&classification_report, "weighted avg", targets.len()),
+            classification_report,
+            confusion_matrix,
+        }))
     }
 
-    /// Measures multi-label predictions given as sets of class ids.
+    /// Measures multi-label predictions given as sets of class ids, sorted and unique.
     ///
     /// # Errors
     /// [`MetricsError`] if lengths differ or an id has no name.
     pub fn multi_label(
-        _names: &[String],
-        _targets: &[Vec<u32>],
-        _predictions: &[Vec<u32>],
-        _loss: Option<f64>,
+        names: &[String],
+        targets: &[Vec<u32>],
+        predictions: &[Vec<u32>],
+        loss: Option<f64>,
     ) -> Result<Self, MetricsError> {
-        todo!()
+        let confusion_matrix = LabelConfusions::new(names, targets, predictions)?;
+        let classification_report = ClassificationReport::multi_label(&confusion_matrix, targets, predictions);
+        let f1 = |average: &str| f1_of(&classification_report, average, targets.len());
+        Ok(Self::MultiLabel(MultiLabelMetrics {
+            examples: targets.len(),
+            loss: finite(loss),
+            accuracy: accuracy(targets, predictions)?,
+            hamming_loss: hamming_loss(targets, predictions, names.len())?,
+            macro_f1: f1("macro avg"),
+            micro_f1: f1("micro avg"),
+            weighted_f1: f1("weighted avg"),
+            samples_f1: f1("samples avg"),
+            classification_report,
+            confusion_matrix,
+        }))
     }
 
     /// Measures predicted numbers.
     ///
     /// # Errors
     /// [`MetricsError`] if lengths differ.
-    pub fn regression(_targets: &[f64], _predictions: &[f64], _loss: Option<f64>) -> Result<Self, MetricsError> {
-        todo!()
+    pub fn regression(targets: &[f64], predictions: &[f64], loss: Option<f64>) -> Result<Self, MetricsError> {
+        let mse = finite(mean_squared_error(targets, predictions)?);
+        Ok(Self::Regression(RegressionMetrics {
+            examples: targets.len(),
+            loss: finite(loss),
+            mse,
+            rmse: mse.map(f64::sqrt),
+            mae: finite(mean_absolute_error(targets, predictions)?),
+            r2: finite(r2_score(targets, predictions)?),
+            pearson: finite(pearson(targets, predictions)?),
+            spearman: finite(spearman(targets, predictions)?),
+        }))
     }
 
-    /// A value by name (`loss`, `accuracy`, `macro_f1`, `rmse`, ...); `None` if this task has no such metric or it is undefined.
-    pub fn value(&self, _name: &str) -> Option<f64> {
-        todo!()
+    /// A value by name (one of [`Metrics::values`]); `None` if this task has no such metric or it is undefined.
+    pub fn value(&self, name: &str) -> Option<f64> {
+        self.values()
+            .into_iter()
+            .find(|(known, _)| *known == name)
+            .and_then(|(_, value)| value)
+    }
+
+    /// The single numbers by name, in the order of `metrics.json`: what training may log, monitor and compare.
+    pub fn values(&self) -> Vec<(&'static str, Option<f64>)> {
+        match self {
+            Self::SingleLabel(metrics) => vec![
+                ("loss", metrics.loss),
+                ("accuracy", metrics.accuracy),
+                ("macro_f1", metrics.macro_f1),
+                ("micro_f1", metrics.micro_f1),
+                ("weighted_f1", metrics.weighted_f1),
+            ],
+            Self::MultiLabel(metrics) => vec![
+                ("loss", metrics.loss),
+                ("accuracy", metrics.accuracy),
+                ("hamming_loss", metrics.hamming_loss),
+                ("macro_f1", metrics.macro_f1),
+                ("micro_f1", metrics.micro_f1),
+                ("weighted_f1", metrics.weighted_f1),
+                ("samples_f1", metrics.samples_f1),
+            ],
+            Self::Regression(metrics) => vec![
+                ("loss", metrics.loss),
+                ("mse", metrics.mse),
+                ("rmse", metrics.rmse),
+                ("mae", metrics.mae),
+                ("r2", metrics.r2),
+                ("pearson", metrics.pearson),
+                ("spearman", metrics.spearman),
+            ],
+        }
     }
 
     /// Whether `name` is better when larger: false for losses and errors.
@@ -91,8 +212,192 @@ impl Metrics {
         !(name.ends_with("loss") || matches!(name, "mse" | "rmse" | "mae"))
     }
 
-    /// A table for people, laid out as scikit-learn prints its report.
+    /// A table for people: scikit-learn's printed report, or the values of a regression one a line.
     pub fn to_table(&self) -> String {
-        todo!()
+        match self {
+            Self::SingleLabel(metrics) => table::table(&metrics.classification_report),
+            Self::MultiLabel(metrics) => table::table(&metrics.classification_report),
+            Self::Regression(_) => table::list(&self.values()),
+        }
+    }
+}
+
+/// JSON has no NaN: what is not a number is undefined.
+fn finite(value: Option<f64>) -> Option<f64> {
+    value.filter(|value| value.is_finite())
+}
+
+fn f1_of(report: &ClassificationReport, average: &str, examples: usize) -> Option<f64> {
+    report
+        .average_scores(average)
+        .filter(|_| examples > 0)
+        .map(|scores| scores.f1_score)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::Value;
+
+    use super::*;
+
+    fn names(count: usize) -> Vec<String> {
+        (0..count)
+            .map(|id| format!("class {}", char::from(b'a' + id as u8)))
+            .collect()
+    }
+
+    /// Every number of `seen` is that of `expected` to 1e-9; the keys and their order agree.
+    fn assert_close(seen: &Value, expected: &Value, at: &str) {
+        match (seen, expected) {
+            (Value::Object(seen), Value::Object(expected)) => {
+                assert_eq!(
+                    seen.keys().collect::<Vec<_>>(),
+                    expected.keys().collect::<Vec<_>>(),
+                    "{at}"
+                );
+                seen.iter()
+                    .for_each(|(key, value)| assert_close(value, &expected[key], &format!("{at}/{key}")));
+            }
+            (Value::Array(seen), Value::Array(expected)) => {
+                assert_eq!(seen.len(), expected.len(), "{at}");
+                seen.iter()
+                    .zip(expected)
+                    .for_each(|(seen, expected)| assert_close(seen, expected, at));
+            }
+            (Value::Number(_), Value::Number(_)) => {
+                let (seen, expected) = (seen.as_f64().unwrap(), expected.as_f64().unwrap());
+                assert!((seen - expected).abs() <= 1e-9, "{at}: {seen} is not {expected}");
+            }
+            _ => assert_eq!(seen, expected, "{at}"),
+        }
+    }
+
+    /// `tests/reference/metrics.py` wrote what scikit-learn answers.
+    #[test]
+    fn equals_scikit_learn() {
+        let path = concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../tests/reference/fixtures/metrics.json"
+        );
+        let Ok(text) = std::fs::read_to_string(path) else {
+            eprintln!("skipped: no {path}");
+            return;
+        };
+        let reference: Value = serde_json::from_str(&text).unwrap();
+        for (name, case) in reference["single_label"].as_object().unwrap() {
+            let ids = |key: &str| serde_json::from_value::<Vec<u32>>(case[key].clone()).unwrap();
+            let classes = case["classes"].as_u64().unwrap() as usize;
+            let metrics = Metrics::single_label(&names(classes), &ids("true"), &ids("predicted"), None).unwrap();
+            let json = serde_json::to_value(&metrics).unwrap();
+            assert_close(&json["classification_report"], &case["classification_report"], name);
+            assert_close(&json["confusion_matrix"]["counts"], &case["confusion_matrix"], name);
+            assert_close(&json["accuracy"], &case["accuracy"], name);
+            if let Some(expected) = case.get("log_loss") {
+                let rows: Vec<Vec<f64>> = serde_json::from_value(case["probabilities"].clone()).unwrap();
+                let loss = log_loss(&ids("true"), &rows.concat(), classes).unwrap();
+                assert_close(&serde_json::json!(loss), expected, name);
+            }
+        }
+        for (name, case) in reference["multi_label"].as_object().unwrap() {
+            let sets = |key: &str| -> Vec<Vec<u32>> {
+                let rows: Vec<Vec<u32>> = serde_json::from_value(case[key].clone()).unwrap();
+                let ids = |row: &Vec<u32>| {
+                    (0..)
+                        .zip(row)
+                        .filter(|(_, holds)| **holds == 1)
+                        .map(|(id, _)| id)
+                        .collect()
+                };
+                rows.iter().map(ids).collect()
+            };
+            let classes = case["classes"].as_u64().unwrap() as usize;
+            let metrics = Metrics::multi_label(&names(classes), &sets("true"), &sets("predicted"), None).unwrap();
+            let json = serde_json::to_value(&metrics).unwrap();
+            assert_close(&json["classification_report"], &case["classification_report"], name);
+            assert_close(&json["confusion_matrix"]["counts"], &case["confusion_matrices"], name);
+            assert_close(&json["accuracy"], &case["accuracy"], name);
+            assert_close(&json["hamming_loss"], &case["hamming_loss"], name);
+        }
+    }
+
+    #[test]
+    fn json_round_trips_with_nulls() {
+        for metrics in [
+            Metrics::single_label(&names(2), &[0, 1], &[0, 0], Some(0.5)).unwrap(),
+            Metrics::multi_label(&names(2), &[vec![0]], &[vec![0, 1]], None).unwrap(),
+            Metrics::regression(&[1.0, 1.0], &[1.0, 2.0], Some(f64::NAN)).unwrap(),
+            Metrics::single_label(&names(2), &[], &[], None).unwrap(),
+        ] {
+            let text = serde_json::to_string(&metrics).unwrap();
+            assert_eq!(serde_json::from_str::<Metrics>(&text).unwrap(), metrics, "{text}");
+        }
+        let constant = Metrics::regression(&[1.0, 1.0], &[1.0, 2.0], None).unwrap();
+        assert!(serde_json::to_string(&constant).unwrap().contains(r#""pearson":null"#));
+        assert_eq!(
+            (
+                constant.value("mse"),
+                constant.value("pearson"),
+                constant.value("accuracy")
+            ),
+            (Some(0.5), None, None)
+        );
+        assert!(Metrics::larger_is_better("macro_f1") && !Metrics::larger_is_better("loss"));
+        assert_eq!(
+            Metrics::single_label(&names(2), &[], &[], None)
+                .unwrap()
+                .value("macro_f1"),
+            None
+        );
+    }
+
+    #[test]
+    fn a_regression_is_a_list() {
+        let table = Metrics::regression(&[1.0, 2.0], &[1.0, 1.0], None).unwrap().to_table();
+        assert!(
+            table.contains("     mse     0.5000\n") && table.contains(" pearson  undefined\n"),
+            "{table}"
+        );
+    }
+
+    proptest! {
+        /// Sample order does not matter, micro-F1 is the accuracy, everything is in [0, 1].
+        #[test]
+        fn single_label_properties(pairs in prop::collection::vec((0u32..4, 0u32..4), 1..60), seed: u64) {
+            let measure = |pairs: &[(u32, u32)]| {
+                let (targets, predictions): (Vec<u32>, Vec<u32>) = pairs.iter().copied().unzip();
+                Metrics::single_label(&names(4), &targets, &predictions, None).unwrap()
+            };
+            let metrics = measure(&pairs);
+            let mut turned = pairs.clone();
+            turned.rotate_left(seed as usize % pairs.len());
+            prop_assert_eq!(&metrics, &measure(&turned));
+            let sets: Vec<(Vec<u32>, Vec<u32>)> = pairs.iter().map(|(target, prediction)| (vec![*target], vec![*prediction])).collect();
+            let (targets, predictions): (Vec<_>, Vec<_>) = sets.into_iter().unzip();
+            let as_sets = Metrics::multi_label(&names(4), &targets, &predictions, None).unwrap();
+            for name in ["accuracy", "macro_f1", "micro_f1", "weighted_f1"] {
+                let value = metrics.value(name).unwrap();
+                prop_assert!((0.0..=1.0).contains(&value), "{name}: {value}");
+                prop_assert!((value - as_sets.value(name).unwrap()).abs() < 1e-12, "{name}");
+            }
+        }
+
+        /// As above for sets of labels.
+        #[test]
+        fn multi_label_properties(rows in prop::collection::vec((0u32..16, 0u32..16), 1..40)) {
+            let set = |bits: u32| (0..4).filter(|id| bits >> id & 1 == 1).collect::<Vec<u32>>();
+            let measure = |rows: &[(u32, u32)]| {
+                let (targets, predictions): (Vec<_>, Vec<_>) = rows.iter().map(|(target, prediction)| (set(*target), set(*prediction))).unzip();
+                Metrics::multi_label(&names(4), &targets, &predictions, None).unwrap()
+            };
+            let metrics = measure(&rows);
+            let reversed = measure(&rows.iter().rev().copied().collect::<Vec<_>>());
+            for (name, value) in metrics.values().into_iter().filter(|(name, _)| *name != "loss") {
+                let value = value.unwrap();
+                prop_assert!((0.0..=1.0).contains(&value), "{name}: {value}");
+                // Means over samples are sums in another order.
+                prop_assert!((value - reversed.value(name).unwrap()).abs() < 1e-12, "{name}");
+            }
+        }
     }
 }
