@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{listed, nearest, shortened};
-use super::{DataError, Record, Records};
+use super::{DataError, FileKind, Record, Records};
 
 /// Pairs, looked for before single texts. The first pair found is taken.
 const PAIRS: [(&str, &str); 8] = [
@@ -374,9 +374,14 @@ impl Header<'_> {
         }
     }
 
-    /// `advice`, and a word about headers if the first row looks like data: a long name or a number.
+    /// `advice`, and a word about plain lines, or about headers if the first row looks like data: a long name or a number.
     fn header_hint(&self, advice: &str) -> String {
         let is_data = |name: &String| name.chars().count() > 30 || name.parse::<f64>().is_ok();
+        if self.records.format().kind == FileKind::Lines {
+            return format!(
+                "{advice}; no delimiter splits this file evenly, so each line is one text: name the delimiter if there is one"
+            );
+        }
         match self.records.format().header {
             Some(true) if self.columns().iter().any(is_data) => {
                 format!(

@@ -237,7 +237,7 @@ pub(super) struct Sniffed {
 
 /// Decides delimiter and quoting of `head`, where the options leave them open. `None`: no delimiter splits the lines evenly.
 ///
-/// A delimiter fits if at least nine in ten lines have as many fields as most, and that is two or more.
+/// A delimiter fits if at least nine in ten of two or more lines have as many fields as most, and that is two or more.
 /// Commas and semicolons go with quoting. For tabs and `|`, real files do both, so quoting is on only if quoted fields occur, each is closed
 /// properly, no row spans lines, and every row has the same number of fields.
 pub(super) fn sniff(
@@ -273,7 +273,7 @@ fn fits(head: &str, delimiter: char, quoting: Option<bool>) -> bool {
     }
     let rows: usize = counts.values().sum();
     let usual = counts.into_iter().max_by_key(|(_, count)| *count);
-    usual.is_some_and(|(fields, count)| fields >= 2 && count * 10 >= rows * 9)
+    usual.is_some_and(|(fields, count)| rows >= 2 && fields >= 2 && count * 10 >= rows * 9)
 }
 
 fn is_quoted(head: &str, delimiter: char) -> bool {
@@ -377,6 +377,7 @@ mod tests {
         check("text|0\n안녕, 그래|1\n", Some(('|', false)));
         check("a;b\n1,5;2\n", Some((';', true)));
         check("one text\nanother, longer, text\nthird\n", None);
+        check("a single line, with commas, of prose\n", None);
     }
 
     proptest! {
