@@ -5,14 +5,20 @@
 //!
 //! - [`data`]: files to labelled examples; [`tokens`]: texts to packed batches of ids.
 //! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
-//! - [`metrics`]: what is measured.
+//! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
+//! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
+//! - [`settings`]: `gareum.toml`.
 
 #![forbid(unsafe_code)]
 
+pub mod baseline;
 pub mod data;
 pub mod files;
 pub mod head;
+pub mod machine;
 pub mod metrics;
 pub mod model;
+pub mod predict;
+pub mod settings;
 pub mod tokens;
 pub mod train;
