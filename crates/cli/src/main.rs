@@ -1,3 +1,32 @@
+//! The `gareum` command line: one file a command under `commands/`, each parses, calls the library and renders.
+//!
+//! Data goes to standard output; progress, notes and errors to standard error. Exit codes: 0 done, 1 failed while running,
+//! 2 wrong usage or input, 130 interrupted.
+
 #![forbid(unsafe_code)]
-//! The `gareum` command line.
-fn main() {}
+
+mod arguments;
+mod commands;
+mod failure;
+mod progress;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use arguments::{Arguments, Command};
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(threads) = arguments.common.threads {
+        // Fails only if a pool exists already, and this is the first use of one.
+        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
+    }
+    let result = match &arguments.command {
+        Command::Quickstart(command) => commands::quickstart::run(command, &arguments.common),
+        Command::Train(command) => commands::train::run(command, &arguments.common),
+        Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
+        Command::Predict(command) => commands::predict::run(command, &arguments.common),
+    };
+    result.unwrap_or_else(|error| failure::report(&error))
+}

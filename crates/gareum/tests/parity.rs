@@ -276,18 +276,14 @@ fn ten_optimizer_steps() {
             let without: Vec<String> = serde_json::from_value(steps["no_weight_decay"].clone()).unwrap();
             for (_, name, value) in model.parameters.iter() {
                 assert_eq!(
-                    has_weight_decay(name, value.shape()),
+                    has_weight_decay(value.shape()),
                     !without.iter().any(|other| other == name),
                     "{name}"
                 );
             }
             let decay = number("weight_decay");
-            let mut optimizer = AdamW::new(&model.parameters, AdamWOptions::default(), |name, value| {
-                if has_weight_decay(name, value.shape()) {
-                    decay
-                } else {
-                    0.0
-                }
+            let mut optimizer = AdamW::new(&model.parameters, AdamWOptions::default(), |_, value| {
+                if has_weight_decay(value.shape()) { decay } else { 0.0 }
             });
             for step in 0..10 {
                 let batch = &steps["batches"][steps["batch_of_step"][step].as_u64().unwrap() as usize];

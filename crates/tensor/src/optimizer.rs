@@ -52,7 +52,10 @@ impl AdamW {
             options,
             step: 0,
             moments: vec![None; parameters.len()],
-            weight_decay: parameters.iter().map(|(_, name, value)| weight_decay(name, value)).collect(),
+            weight_decay: parameters
+                .iter()
+                .map(|(_, name, value)| weight_decay(name, value))
+                .collect(),
         }
     }
 

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::Task;
+
 mod accuracy;
 mod confusion_matrix;
 mod error;
@@ -176,6 +178,23 @@ impl Metrics {
             .and_then(|(_, value)| value)
     }
 
+    /// The names of [`Metrics::values`] for a task.
+    pub fn names(task: Task) -> &'static [&'static str] {
+        match task {
+            Task::SingleLabel => &["loss", "accuracy", "macro_f1", "micro_f1", "weighted_f1"],
+            Task::MultiLabel => &[
+                "loss",
+                "accuracy",
+                "hamming_loss",
+                "macro_f1",
+                "micro_f1",
+                "weighted_f1",
+                "samples_f1",
+            ],
+            Task::Regression => &["loss", "mse", "rmse", "mae", "r2", "pearson", "spearman"],
+        }
+    }
+
     /// The single numbers by name, in the order of `metrics.json`: what training may log, monitor and compare.
     pub fn values(&self) -> Vec<(&'static str, Option<f64>)> {
         match self {
@@ -240,6 +259,18 @@ mod tests {
     use serde_json::Value;
 
     use super::*;
+
+    #[test]
+    fn names_are_those_of_the_values() {
+        let names = |metrics: Metrics| metrics.values().into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        let labels = ["a".to_owned(), "b".to_owned()];
+        let single = Metrics::single_label(&labels, &[0], &[1], None).unwrap();
+        let multi = Metrics::multi_label(&labels, &[vec![0]], &[vec![1]], None).unwrap();
+        let regression = Metrics::regression(&[0.0], &[1.0], None).unwrap();
+        assert_eq!(names(single), Metrics::names(Task::SingleLabel));
+        assert_eq!(names(multi), Metrics::names(Task::MultiLabel));
+        assert_eq!(names(regression), Metrics::names(Task::Regression));
+    }
 
     fn names(count: usize) -> Vec<String> {
         (0..count)

@@ -28,7 +28,7 @@ use encoder::Encoder;
 pub use error::ModelError;
 pub use families::Family;
 pub(crate) use parameter::{Builder, Linear, Norm};
-pub use weights::LoadedWeights;
+pub use weights::{LoadedWeights, save_tensors};
 
 /// What makes dropout masks: absent when nothing is to be dropped.
 #[derive(Debug, Clone, Copy)]
@@ -70,6 +70,8 @@ pub enum HeadSource<'a> {
         reset: bool,
         /// Seed of the fresh head's weights.
         seed: u64,
+        /// Dropout rate of the head, instead of what `config.json` says.
+        classifier_dropout: Option<f64>,
     },
 }
 
@@ -98,7 +100,15 @@ impl Model {
     /// # Errors
     /// [`ModelError`] names the file and what is wrong with it.
     pub fn load(directory: &Path, head: HeadSource<'_>) -> Result<(Self, LoadNotes), ModelError> {
-        let (raw_config, config) = ModelConfig::read(directory)?;
+        let (mut raw_config, mut config) = ModelConfig::read(directory)?;
+        if let HeadSource::Labels {
+            classifier_dropout: Some(rate),
+            ..
+        } = head
+        {
+            raw_config.insert(config.family.classifier_dropout_key().to_owned(), json!(rate));
+            config = ModelConfig::from_json(&raw_config, "config.json")?;
+        }
         let weights = LoadedWeights::read(directory)?;
         let has_head = weights.contains(&format!("{}.weight", config.family.names().classifier));
         let (schema, seed, keep_head) = match head {
@@ -108,7 +118,9 @@ impl Model {
                 });
             }
             HeadSource::Checkpoint => (config.schema()?, 0, true),
-            HeadSource::Labels { schema, reset, seed } => {
+            HeadSource::Labels {
+                schema, reset, seed, ..
+            } => {
                 let keep = has_head && !reset;
                 if keep && !config.labels_agree(schema) {
                     return Err(ModelError::Labels {

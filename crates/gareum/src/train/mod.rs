@@ -1,10 +1,24 @@
-//! Training: the loop, its optimiser settings, checkpoints and early stopping.
+//! Training: the loop over batches (`trainer.rs`), what it writes (`checkpoint.rs`, `state.rs`), when it stops
+//! (`early_stopping.rs`), and a whole run from settings to a model directory (`run.rs`).
 
+mod checkpoint;
+mod early_stopping;
+mod error;
+mod evaluate;
+mod run;
 mod schedule;
+mod state;
+mod trainer;
 
+pub use early_stopping::{EarlyStopping, Verdict};
+pub use error::TrainError;
+pub use evaluate::{Evaluation, evaluate};
+pub use run::{PartReport, Parts, Prepared, RunOptions, RunReport, encode_examples, prepare, run, train_and_save};
 pub use schedule::Schedule;
+pub use state::TrainerState;
+pub use trainer::{EncodedExample, Event, Outcome, Plan, StepReport, Trainer};
 
 /// Whether weight decay applies to a parameter: not to biases and norms, which are the ones with a single dimension.
-pub fn has_weight_decay(_name: &str, shape: &[usize]) -> bool {
+pub fn has_weight_decay(shape: &[usize]) -> bool {
     shape.len() > 1
 }

@@ -130,6 +130,15 @@ impl Family {
         }
     }
 
+    /// The key of `config.json` for the dropout rate of the head.
+    pub(crate) fn classifier_dropout_key(self) -> &'static str {
+        if self == Self::DistilBert {
+            "seq_classif_dropout"
+        } else {
+            "classifier_dropout"
+        }
+    }
+
     /// Whether the attention half's output is dropped out before the residual sum. DistilBERT's is not.
     pub(crate) fn drops_attention_output(self) -> bool {
         self != Self::DistilBert

@@ -1,0 +1,154 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// From labelled text to a trained, measured and usable classifier.
+#[derive(Debug, Parser)]
+#[command(
+    name = "gareum",
+    version,
+    about,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub common: Common,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Common {
+    /// Show no progress and no notes, only results and errors
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print results as JSON on standard output
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Threads to use [default: all cores]
+    #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Train, evaluate and try out a small model on embedded sample data, offline, in about a minute
+    Quickstart(Quickstart),
+    /// Fine-tune a checkpoint on labelled text
+    Train(Box<Train>),
+    /// Measure a model on labelled text
+    Evaluate(Evaluate),
+    /// Label texts of a file or of standard input
+    Predict(Predict),
+}
+
+#[derive(Debug, Args)]
+pub struct Quickstart {
+    /// Directory that data and model are written to
+    #[arg(long, value_name = "DIR", default_value = "gareum-quickstart")]
+    pub output: PathBuf,
+}
+
+/// Which columns of a file hold what.
+#[derive(Debug, Args)]
+pub struct Columns {
+    /// Column of the text [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub text: Option<String>,
+    /// Column of the second text of a pair [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub text_pair: Option<String>,
+    /// The file has no row of column names; columns are then called 0, 1, ...
+    #[arg(long)]
+    pub no_header: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every setting of gareum.toml can be given as --set section.key=value, for example:\n  \
+    gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set model.max_length=64"
+)]
+pub struct Train {
+    /// Settings file; flags override it
+    #[arg(value_name = "gareum.toml")]
+    pub settings: Option<PathBuf>,
+    /// Directory of the checkpoint to start from (config.json, model.safetensors, tokenizer.json or vocab.txt)
+    #[arg(long, value_name = "DIR")]
+    pub model: Option<PathBuf>,
+    /// Labelled rows to learn from (csv, tsv, json, jsonl; also .gz)
+    #[arg(long, value_name = "FILE")]
+    pub train: Option<PathBuf>,
+    /// Labelled rows to choose the best weights by [default: split off from --train]
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<PathBuf>,
+    /// Labelled rows to measure the result on [default: split off from --train]
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<PathBuf>,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Column of the label; several times for one 0/1 column each [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Vec<String>,
+    /// Passes over the training rows
+    #[arg(long, value_name = "N")]
+    pub epochs: Option<u64>,
+    /// Directory of the trained model
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
+    /// Replace a classification head that was trained for other labels
+    #[arg(long)]
+    pub reset_head: bool,
+    /// Any setting, several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Go on from a checkpoint-N directory, or from the latest one in a directory (default: the output directory)
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
+    pub resume: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Evaluate {
+    /// Model directory
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Labelled rows (csv, tsv, json, jsonl; also .gz)
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Column of the label; several times for one 0/1 column each [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Vec<String>,
+    /// Write metrics.json to this directory
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Predict {
+    /// Model directory
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// File of texts, or - for standard input, one text a line
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub input: PathBuf,
+    /// File to write (.jsonl or .csv), or - for JSON lines on standard output
+    #[arg(long, short, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// Write only the N best labels in `scores`
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub top_k: Option<usize>,
+}
+
+fn at_least_one(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("expected a whole number of at least 1".to_owned()),
+    }
+}

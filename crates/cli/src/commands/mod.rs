@@ -1,0 +1,76 @@
+//! One file a command.
+
+pub mod evaluate;
+pub mod predict;
+pub mod quickstart;
+pub mod train;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gareum::train::PartReport;
+
+use crate::failure::INTERRUPTED;
+use crate::progress::Display;
+
+/// A flag that Ctrl-C (or a termination signal) sets; a second one ends the process at once.
+fn stop_flag() -> Arc<AtomicBool> {
+    let flag = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&flag);
+    let installed = ctrlc::set_handler(move || {
+        if handler.swap(true, Ordering::Relaxed) {
+            std::process::exit(INTERRUPTED.into());
+        }
+        eprintln!("\nfinishing the step and writing a checkpoint; once more to stop at once");
+    });
+    if let Err(error) = installed {
+        eprintln!("warning: Ctrl-C will stop without a checkpoint: {error}");
+    }
+    flag
+}
+
+/// Says what was read from one file and what was left out.
+fn describe_part(display: Display, part: &PartReport) {
+    let (load, clean) = (&part.load, &part.clean);
+    let pair = load
+        .text_pair_column
+        .as_ref()
+        .map_or(String::new(), |column| format!(" and `{column}`"));
+    let labels = load
+        .label_columns
+        .iter()
+        .take(3)
+        .map(|column| format!("`{column}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if load.label_columns.len() > 3 { ", ..." } else { "" };
+    display.note(format_args!(
+        "{}: {} rows ({}), text `{}`{pair}, label {labels}{more}",
+        load.path, load.rows_read, load.format, load.text_column
+    ));
+    let dropped = [
+        (load.missing_text, "without text"),
+        (load.missing_label, "without label"),
+        (clean.dropped, "duplicates"),
+    ];
+    let dropped: Vec<String> = dropped
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, what)| format!("{count} {what}"))
+        .collect();
+    if !dropped.is_empty() {
+        display.note(format_args!("  dropped {}", dropped.join(", ")));
+    }
+    if clean.conflicting_texts > 0 {
+        let example = clean.conflict_rows.first().map_or(String::new(), |(first, other)| {
+            format!(", for example rows {first} and {other}")
+        });
+        display.note(format_args!(
+            "  {} texts occur with different labels{example}",
+            clean.conflicting_texts
+        ));
+    }
+    if let Some(note) = &load.mapping_note {
+        display.note(format_args!("  labels are numbered {note}"));
+    }
+}

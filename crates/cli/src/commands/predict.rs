@@ -1,0 +1,195 @@
+//! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file.
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use gareum::data::{ColumnRequest, Input, LabelSchema, ReadOptions, Record, Records};
+use gareum::files::temporary_name;
+use gareum::predict::{Prediction, PredictionColumns, Predictor};
+use serde_json::{Map, Value};
+
+use crate::arguments::{Common, Predict};
+use crate::progress::Display;
+
+/// Rows that are read, predicted and written at a time.
+const CHUNK_ROWS: usize = 1024;
+
+/// The columns that are added to those of the input.
+const ADDED: [&str; 3] = ["label", "score", "scores"];
+
+pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
+    let display = Display::new(common.quiet);
+    let predictor = Predictor::load(&command.model)?;
+    let read = ReadOptions {
+        header: command.columns.no_header.then_some(false),
+        ..ReadOptions::default()
+    };
+    let mut records = match command.input.as_os_str() == "-" {
+        true => Records::from_lines(std::io::stdin()),
+        false => Records::open(&command.input, &read)?,
+    };
+    let request = ColumnRequest {
+        text: command.columns.text.clone(),
+        text_pair: command.columns.text_pair.clone(),
+        ..ColumnRequest::default()
+    };
+    let columns = request.resolve_inputs(&records)?;
+    let added = ADDED.map(|name| match records.columns().iter().any(|column| column == name) {
+        true => format!("predicted_{name}"),
+        false => name.to_owned(),
+    });
+    if added[0] != ADDED[0] {
+        display.note("the input has a column `label`; the predicted one is called `predicted_label`");
+    }
+    let header = records.columns().iter().cloned().chain(added).collect();
+    let mut output = Output::open(&command.output, header)?;
+    let bar = display.rows(None);
+    let (mut done, mut missing) = (0u64, 0u64);
+    loop {
+        let chunk = records.by_ref().take(CHUNK_ROWS).collect::<Result<Vec<Record>, _>>()?;
+        if chunk.is_empty() {
+            break;
+        }
+        let inputs = chunk
+            .iter()
+            .map(|record| columns.read(record, &records))
+            .collect::<Result<Vec<Option<Input>>, _>>()?;
+        let texts: Vec<Input> = inputs.iter().flatten().cloned().collect();
+        let mut predictions = predictor.predict(&texts, &mut |_| ())?.into_iter();
+        for (record, input) in chunk.iter().zip(&inputs) {
+            // A row without text stays in its place, without a label.
+            let prediction = input.as_ref().and_then(|_| predictions.next());
+            missing += u64::from(prediction.is_none());
+            output.write(record, prediction.as_ref(), predictor.schema(), command.top_k)?;
+        }
+        output.flush()?;
+        done += chunk.len() as u64;
+        bar.set_position(done);
+    }
+    bar.finish_and_clear();
+    output.finish()?;
+    if missing > 0 {
+        display.note(format_args!("{missing} of {done} rows have no text and got no label"));
+    }
+    if command.output.as_os_str() != "-" {
+        display.note(format_args!("{done} rows written to {}", command.output.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A predictions file being written, under another name until it is complete.
+struct Output {
+    header: Vec<String>,
+    format: Format,
+    /// The name it is written under and the one it gets; `None` for standard output.
+    names: Option<(PathBuf, PathBuf)>,
+}
+
+enum Format {
+    JsonLines(Box<dyn Write>),
+    Csv(Box<csv::Writer<Box<dyn Write>>>),
+}
+
+impl Output {
+    fn open(path: &Path, header: Vec<String>) -> anyhow::Result<Self> {
+        if path.as_os_str() == "-" {
+            let stdout: Box<dyn Write> = Box::new(BufWriter::new(std::io::stdout()));
+            return Ok(Self {
+                header,
+                format: Format::JsonLines(stdout),
+                names: None,
+            });
+        }
+        let extension = path
+            .extension()
+            .map(|extension| extension.to_string_lossy().to_lowercase());
+        let is_csv = match extension.as_deref() {
+            Some("csv") => true,
+            Some("jsonl" | "ndjson" | "json") => false,
+            _ => {
+                return Err(gareum::data::DataError::UnknownFormat {
+                    path: path.display().to_string(),
+                    extension: extension.unwrap_or_default(),
+                })
+                .context("--output takes .csv or .jsonl");
+            }
+        };
+        let temporary = temporary_name(path);
+        let file = File::create(&temporary).with_context(|| format!("{}: cannot write", path.display()))?;
+        let file: Box<dyn Write> = Box::new(BufWriter::new(file));
+        let format = match is_csv {
+            true => {
+                let mut writer = csv::Writer::from_writer(file);
+                writer.write_record(&header)?;
+                Format::Csv(Box::new(writer))
+            }
+            false => Format::JsonLines(file),
+        };
+        Ok(Self {
+            header,
+            format,
+            names: Some((temporary, path.to_owned())),
+        })
+    }
+
+    fn write(
+        &mut self,
+        record: &Record,
+        prediction: Option<&Prediction>,
+        schema: &LabelSchema,
+        top_k: Option<usize>,
+    ) -> anyhow::Result<()> {
+        let added = match prediction.map(|prediction| prediction.columns(schema, top_k)) {
+            None => [Value::Null, Value::Null, Value::Null],
+            Some(PredictionColumns { label, score, scores }) => [label, score.into(), scores.into()],
+        };
+        let values = record.values.iter().chain(&added);
+        match &mut self.format {
+            Format::JsonLines(file) => {
+                let row: Map<String, Value> = self.header.iter().cloned().zip(values.cloned()).collect();
+                serde_json::to_writer(&mut *file, &row)?;
+                file.write_all(b"\n")?;
+            }
+            Format::Csv(writer) => {
+                let cell = |value: &Value| match value {
+                    Value::Null => String::new(),
+                    Value::String(text) => text.clone(),
+                    other => other.to_string(),
+                };
+                writer.write_record(values.map(cell))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> anyhow::Result<()> {
+        match &mut self.format {
+            Format::JsonLines(file) => file.flush()?,
+            Format::Csv(writer) => writer.flush()?,
+        }
+        Ok(())
+    }
+
+    /// Gives the file its name.
+    fn finish(mut self) -> anyhow::Result<()> {
+        self.flush()?;
+        if let Some((temporary, path)) = self.names.take()
+            && let Err(error) = std::fs::rename(&temporary, &path)
+        {
+            bail!("{}: cannot write: {error}", path.display());
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        if let Some((temporary, _)) = &self.names {
+            // Not finished: the error that led here is reported, and nothing half-written stays.
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! `gareum train`
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use gareum::settings::Settings;
+use gareum::train::{Prepared, RunOptions, RunReport};
+use toml::Value;
+
+use super::{describe_part, stop_flag};
+use crate::arguments::{Common, Train};
+use crate::failure::INTERRUPTED;
+use crate::progress::{Display, TrainingProgress};
+
+pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
+    let display = Display::new(common.quiet);
+    let settings = Settings::load(command.settings.as_deref(), &overrides(command)?)?;
+    let resume = command.resume.as_ref().map(|path| match path.as_os_str().is_empty() {
+        true => settings.output.dir.clone(),
+        false => path.clone(),
+    });
+    let prepared = gareum::train::prepare(&settings)?;
+    describe(display, &prepared);
+    let mut progress = TrainingProgress::new(display);
+    let stop = stop_flag();
+    let options = RunOptions {
+        resume: resume.as_deref(),
+        stop: &stop,
+    };
+    let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
+    progress.finish();
+    let report = result?;
+    Ok(finish(display, common, &report, &stop, &resume_command(command)))
+}
+
+/// Says what the data is.
+pub fn describe(display: Display, prepared: &Prepared) {
+    prepared.reports.iter().for_each(|part| describe_part(display, part));
+    let parts = &prepared.parts;
+    display.note(format_args!(
+        "{}: {} labels; {} training, {} validation, {} test rows",
+        prepared.schema.task,
+        prepared.schema.num_labels(),
+        parts.train.len(),
+        parts.validation.len(),
+        parts.test.len()
+    ));
+}
+
+/// Says how the run came out.
+fn finish(display: Display, common: &Common, report: &RunReport, stop: &AtomicBool, resume: &str) -> ExitCode {
+    let outcome = &report.outcome;
+    if !report.notes.fresh.is_empty() {
+        display.note(format_args!(
+            "the head was trained from random weights: {}",
+            report.notes.fresh.join(", ")
+        ));
+    }
+    let (cut, all) = report.truncated;
+    if cut > 0 {
+        display.note(format_args!(
+            "{cut} of {all} training texts were cut at model.max_length"
+        ));
+    }
+    if common.json {
+        println!("{}", report.to_json());
+    } else if let Some(metrics) = report.test.as_ref().or(outcome.best.as_ref()) {
+        println!("{}", metrics.to_table());
+    }
+    let seconds = outcome.step_time.as_secs_f64().max(1e-9);
+    let memory = gareum::machine::peak_memory_bytes().map_or(String::new(), |bytes| {
+        format!(", peak memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
+    });
+    display.note(format_args!(
+        "{} steps in {seconds:.1} s: {:.1} examples/s, {:.0} tokens/s{memory}",
+        outcome.steps,
+        outcome.examples as f64 / seconds,
+        outcome.tokens as f64 / seconds
+    ));
+    if outcome.interrupted {
+        display.note(format_args!("interrupted; go on with: {resume}"));
+        debug_assert!(stop.load(std::sync::atomic::Ordering::Relaxed));
+        return ExitCode::from(INTERRUPTED);
+    }
+    display.note(format_args!("saved to {}", report.directory.display()));
+    ExitCode::SUCCESS
+}
+
+/// The same command with `--resume`.
+fn resume_command(command: &Train) -> String {
+    let mut words: Vec<String> = std::env::args().collect();
+    if command.resume.is_none() {
+        words.push("--resume".to_owned());
+    }
+    let quote = |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// The flags as settings.
+fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
+    let mut overrides = Vec::new();
+    let mut set = |key: &str, value: Option<Value>| overrides.extend(value.map(|value| (key.to_owned(), value)));
+    let path = |path: &Option<PathBuf>| {
+        path.as_deref()
+            .map(|path: &Path| Value::String(path.display().to_string()))
+    };
+    let text = |text: &Option<String>| text.clone().map(Value::String);
+    set("model.base", path(&command.model));
+    set("data.train", path(&command.train));
+    set("data.validation", path(&command.validation));
+    set("data.test", path(&command.test));
+    set("data.text", text(&command.columns.text));
+    set("data.text_pair", text(&command.columns.text_pair));
+    set(
+        "data.header",
+        command.columns.no_header.then_some(Value::Boolean(false)),
+    );
+    let labels: Vec<Value> = command.label.iter().cloned().map(Value::String).collect();
+    set("data.label", (!labels.is_empty()).then_some(Value::Array(labels)));
+    set(
+        "train.epochs",
+        command.epochs.map(|epochs| Value::Integer(epochs as i64)),
+    );
+    set("output.dir", path(&command.output));
+    set("model.reset_head", command.reset_head.then_some(Value::Boolean(true)));
+    for assignment in &command.set {
+        let (key, value) = Settings::parse_assignment(assignment)?;
+        overrides.push((key, value));
+    }
+    Ok(overrides)
+}

@@ -1,0 +1,62 @@
+//! Errors for people, and the exit code that goes with each.
+
+use std::process::ExitCode;
+
+use gareum::data::DataError;
+use gareum::model::ModelError;
+use gareum::predict::PredictError;
+use gareum::settings::SettingsError;
+use gareum::tokens::TokenizerError;
+use gareum::train::TrainError;
+
+/// Failed while running.
+const FAILED: u8 = 1;
+/// Wrong usage or input.
+const WRONG_INPUT: u8 = 2;
+/// Stopped by Ctrl-C, as shells count it.
+pub const INTERRUPTED: u8 = 130;
+
+/// Prints an error and returns its exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_broken_pipe(error) {
+        // The reader of our output has had enough, as `head` does.
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("error: {error:#}");
+    ExitCode::from(if is_input(error) { WRONG_INPUT } else { FAILED })
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| Some(cause.downcast_ref::<std::io::Error>()?.kind());
+    error
+        .chain()
+        .any(|cause| kind(cause) == Some(std::io::ErrorKind::BrokenPipe))
+}
+
+/// Whether what was given is to blame, and not what happened on the way.
+fn is_input(error: &anyhow::Error) -> bool {
+    let is_model_input = |error: &ModelError| !matches!(error, ModelError::Write { .. } | ModelError::Tensor(_));
+    error.chain().any(|cause| {
+        if let Some(error) = cause.downcast_ref::<TrainError>() {
+            return match error {
+                TrainError::Model(error) => is_model_input(error),
+                TrainError::NotFinite { .. }
+                | TrainError::Write(_)
+                | TrainError::Tensor(_)
+                | TrainError::Metrics(_) => false,
+                _ => true,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<PredictError>() {
+            return match error {
+                PredictError::Model(error) => is_model_input(error),
+                PredictError::Tensor(_) => false,
+                _ => true,
+            };
+        }
+        cause.is::<DataError>()
+            || cause.is::<SettingsError>()
+            || cause.is::<TokenizerError>()
+            || cause.downcast_ref::<ModelError>().is_some_and(is_model_input)
+    })
+}

@@ -1,0 +1,161 @@
+//! How long work is shown: bars on a terminal, plain lines elsewhere, nothing with `--quiet`. All on standard error.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use gareum::train::{Event, Plan};
+use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+
+/// Where notes and progress go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Display {
+    /// `--quiet`
+    Nothing,
+    /// Standard error is a file or a pipe.
+    Lines,
+    /// Standard error is a terminal.
+    Bars,
+}
+
+impl Display {
+    pub fn new(quiet: bool) -> Self {
+        match (quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Self::Nothing,
+            (false, true) => Self::Bars,
+            (false, false) => Self::Lines,
+        }
+    }
+
+    /// Prints a note.
+    pub fn note(self, text: impl std::fmt::Display) {
+        if self != Self::Nothing {
+            eprintln!("{text}");
+        }
+    }
+
+    fn bar(self, template: &str, length: u64) -> ProgressBar {
+        if self != Self::Bars {
+            return ProgressBar::hidden();
+        }
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        ProgressBar::new(length).with_style(style.progress_chars("█▉▊▋▌▍▎▏ "))
+    }
+
+    /// A bar over rows, of which there may be an unknown number.
+    pub fn rows(self, total: Option<u64>) -> ProgressBar {
+        match total {
+            Some(total) => self.bar("{pos}/{len} rows {bar:30} {per_sec}, {eta} left", total),
+            None => self.bar("{pos} rows, {per_sec}", 0),
+        }
+    }
+}
+
+/// Shows the events of a training run.
+pub struct TrainingProgress {
+    display: Display,
+    bar: ProgressBar,
+    plan: Option<Plan>,
+    /// Smoothed loss and rates for the bar.
+    smoothed: Option<Rates>,
+    last_line: Instant,
+}
+
+#[derive(Clone, Copy)]
+struct Rates {
+    loss: f64,
+    examples: f64,
+    tokens: f64,
+}
+
+/// Seconds between two plain lines.
+const LINE_EVERY: Duration = Duration::from_secs(10);
+
+impl TrainingProgress {
+    pub fn new(display: Display) -> Self {
+        Self {
+            display,
+            bar: ProgressBar::hidden(),
+            plan: None,
+            smoothed: None,
+            last_line: Instant::now(),
+        }
+    }
+
+    pub fn observe(&mut self, event: Event<'_>) {
+        match event {
+            Event::Started(plan) => {
+                self.bar = self
+                    .display
+                    .bar("{msg} {bar:24} {pos}/{len} steps, {eta} left", plan.total_steps);
+                self.bar.set_position(plan.done_steps);
+                self.bar.reset_eta();
+                self.plan = Some(plan);
+            }
+            Event::Step(report) => {
+                let seconds = report.duration.as_secs_f64().max(1e-9);
+                let now = Rates {
+                    loss: report.loss,
+                    examples: report.examples as f64 / seconds,
+                    tokens: report.tokens as f64 / seconds,
+                };
+                let smooth = |old: f64, new: f64| old + 0.1 * (new - old);
+                let rates = self.smoothed.map_or(now, |old| Rates {
+                    loss: smooth(old.loss, now.loss),
+                    examples: smooth(old.examples, now.examples),
+                    tokens: smooth(old.tokens, now.tokens),
+                });
+                self.smoothed = Some(rates);
+                let epoch = self
+                    .plan
+                    .map_or(0.0, |plan| report.step as f64 / plan.steps_per_epoch as f64);
+                let message = format!(
+                    "epoch {epoch:.1}  loss {:.4}  lr {:.1e}  {:.0} examples/s  {:.0} tokens/s",
+                    rates.loss, report.learning_rate, rates.examples, rates.tokens
+                );
+                self.bar.set_position(report.step);
+                if self.display == Display::Lines && self.last_line.elapsed() >= LINE_EVERY {
+                    self.last_line = Instant::now();
+                    eprintln!("{message}  step {}{}", report.step, self.remaining(&report));
+                }
+                self.bar.set_message(message);
+            }
+            Event::Evaluating { done, total } => self.bar.set_message(format!("evaluating {done}/{total}")),
+            Event::Evaluated {
+                step,
+                epoch,
+                metrics,
+                is_best,
+            } => {
+                let values = metrics.values();
+                let shown = values
+                    .iter()
+                    .filter_map(|(name, value)| Some(format!("{name} {:.4}", (*value)?)));
+                let best = if is_best { "  best so far" } else { "" };
+                self.line(format!(
+                    "epoch {epoch:.1} (step {step})  validation {}{best}",
+                    shown.take(3).collect::<Vec<_>>().join("  ")
+                ));
+            }
+            Event::Saved(_) => {}
+            Event::StoppedEarly { monitor, .. } => {
+                self.line(format!("stopped early: {monitor} has not improved any more"));
+            }
+        }
+    }
+
+    fn remaining(&self, report: &gareum::train::StepReport) -> String {
+        let Some(plan) = self.plan else { return String::new() };
+        let left = report.duration.mul_f64((plan.total_steps - report.step) as f64);
+        format!("/{}  {} left", plan.total_steps, HumanDuration(left))
+    }
+
+    fn line(&self, text: String) {
+        if self.display != Display::Nothing {
+            self.bar.suspend(|| eprintln!("{text}"));
+        }
+    }
+
+    pub fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+}

@@ -1,0 +1,305 @@
+//! A saved model on new texts: all that serving needs.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use tensor::Tape;
+
+use crate::data::{Input, LabelSchema, Task};
+use crate::model::{HeadSource, Model, ModelError};
+use crate::settings::Settings;
+use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
+
+/// Tokens that go through the model at a time.
+const MAX_TOKENS: usize = 4096;
+
+/// Why a saved model cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PredictError {
+    /// The weights or their description.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// `gareum.json` is damaged.
+    #[error("{}: {reason}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Tensors do not fit each other.
+    #[error(transparent)]
+    Tensor(#[from] tensor::Error),
+}
+
+/// What the model makes of one text.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Prediction {
+    /// One number for each label (or the predicted number), before softmax or sigmoid.
+    pub logits: Vec<f32>,
+    /// Probability of each label; the predicted number itself for regression.
+    pub scores: Vec<f64>,
+    /// The chosen classes: one; or those with a probability of at least one half; or none for regression.
+    pub classes: Vec<u32>,
+}
+
+impl Prediction {
+    fn new(logits: Vec<f32>, task: Task) -> Self {
+        let wide = logits.iter().map(|&logit| logit as f64);
+        let scores: Vec<f64> = match task {
+            Task::Regression => wide.collect(),
+            Task::MultiLabel => wide.map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
+            Task::SingleLabel => {
+                let largest = wide.clone().fold(f64::NEG_INFINITY, f64::max);
+                let exponentials: Vec<f64> = wide.map(|logit| (logit - largest).exp()).collect();
+                let sum: f64 = exponentials.iter().sum();
+                exponentials.into_iter().map(|value| value / sum).collect()
+            }
+        };
+        let classes = match task {
+            Task::Regression => Vec::new(),
+            Task::MultiLabel => (0..)
+                .zip(&scores)
+                .filter(|(_, score)| **score >= 0.5)
+                .map(|(id, _)| id)
+                .collect(),
+            // The first of equal scores, as argmax takes it.
+            Task::SingleLabel => {
+                let best = (0..)
+                    .zip(&scores)
+                    .reduce(|best, next| if next.1 > best.1 { next } else { best });
+                best.map(|(id, _)| id).into_iter().collect()
+            }
+        };
+        Self {
+            logits,
+            scores,
+            classes,
+        }
+    }
+
+    /// The labels with their scores, best first.
+    pub fn ranked<'a>(&self, schema: &'a LabelSchema) -> Vec<(&'a str, f64)> {
+        let mut ranked: Vec<_> = schema
+            .names
+            .iter()
+            .map(String::as_str)
+            .zip(self.scores.iter().copied())
+            .collect();
+        ranked.sort_by(|first, second| second.1.total_cmp(&first.1));
+        ranked
+    }
+
+    /// The columns of a predictions file: `label` (a name; a list of names; absent for regression), `score` (the chosen
+    /// label's; the smallest among several; the predicted number) and `scores` (all labels; with `top_k`, the best).
+    pub fn columns(&self, schema: &LabelSchema, top_k: Option<usize>) -> PredictionColumns {
+        let name = |id: &u32| schema.name_of(*id).unwrap_or_default();
+        let score = |id: &u32| self.scores.get(*id as usize).copied();
+        let (label, score) = match schema.task {
+            Task::SingleLabel => (
+                json!(self.classes.first().map(name)),
+                self.classes.first().and_then(score),
+            ),
+            Task::MultiLabel => {
+                let lowest = self.classes.iter().filter_map(score).reduce(f64::min);
+                (json!(self.classes.iter().map(name).collect::<Vec<_>>()), lowest)
+            }
+            Task::Regression => (json!(self.scores.first()), self.scores.first().copied()),
+        };
+        let scores: Map<String, Value> = match top_k {
+            None => schema
+                .names
+                .iter()
+                .zip(&self.scores)
+                .map(|(name, score)| (name.clone(), json!(score)))
+                .collect(),
+            Some(k) => {
+                let best = self.ranked(schema).into_iter().take(k);
+                best.map(|(name, score)| (name.to_owned(), json!(score))).collect()
+            }
+        };
+        PredictionColumns { label, score, scores }
+    }
+}
+
+/// See [`Prediction::columns`].
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PredictionColumns {
+    /// The chosen label or labels.
+    pub label: Value,
+    /// How sure the model is of them.
+    pub score: Option<f64>,
+    /// Probability of each label.
+    pub scores: Map<String, Value>,
+}
+
+/// Predicts encoded texts in batches of at most `max_tokens` tokens; results are in the order of the inputs. `progress`
+/// gets the number of texts done.
+///
+/// # Errors
+/// [`tensor::Error`] if ids are outside of the vocabulary or a text is longer than the model's positions.
+pub fn predict_encoded(
+    model: &Model,
+    encoded: &[&Encoded],
+    max_tokens: usize,
+    progress: &mut dyn FnMut(usize),
+) -> tensor::Result<Vec<Prediction>> {
+    let lengths: Vec<usize> = encoded.iter().map(|encoded| encoded.input_ids.len()).collect();
+    let mut predictions: Vec<Option<Prediction>> = vec![None; encoded.len()];
+    let mut done = 0;
+    for batch in token_budget_batches(&lengths, max_tokens) {
+        let packed = PackedBatch::new(batch.iter().map(|&index| encoded[index]), 0, 0);
+        let tape = Tape::inference();
+        let logits = model.forward(&tape, &packed, None)?.value().to_f32_vec();
+        for (&index, logits) in batch.iter().zip(logits.chunks_exact(model.schema().num_labels())) {
+            predictions[index] = Some(Prediction::new(logits.to_vec(), model.schema().task));
+        }
+        done += batch.len();
+        progress(done);
+    }
+    Ok(predictions.into_iter().flatten().collect())
+}
+
+/// What `gareum.json` of a model directory holds.
+#[derive(Debug, Clone, PartialEq, Serialize, serde::Deserialize)]
+pub struct Description {
+    /// The version of gareum that wrote it.
+    pub gareum: String,
+    /// The settings of the run, with every default.
+    pub settings: Settings,
+    /// Where the data came from and what was done to it.
+    #[serde(default)]
+    pub data: Value,
+}
+
+impl Description {
+    /// The name of the file.
+    pub const FILE: &'static str = "gareum.json";
+
+    /// Reads it from a model directory; `None` if there is none, as in a checkpoint from elsewhere.
+    ///
+    /// # Errors
+    /// [`PredictError::Description`] if it is damaged.
+    pub fn read(directory: &Path) -> Result<Option<Self>, PredictError> {
+        let path = directory.join(Self::FILE);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let failed = |reason: String| PredictError::Description {
+            path: path.clone(),
+            reason,
+        };
+        let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        serde_json::from_str(&text)
+            .map(Some)
+            .map_err(|error| failed(error.to_string()))
+    }
+}
+
+/// A model with its tokenizer.
+#[derive(Debug, Clone)]
+pub struct Predictor {
+    model: Model,
+    tokenizer: Tokenizer,
+    truncation: Truncation,
+}
+
+impl Predictor {
+    /// Reads a model directory: of gareum, or what `save_pretrained` of `transformers` wrote for a model and its tokenizer
+    /// (texts are then cut at 128 tokens or at what the model has positions for).
+    ///
+    /// # Errors
+    /// [`PredictError`] names the file and what is wrong with it.
+    pub fn load(directory: &Path) -> Result<Self, PredictError> {
+        let (model, _) = Model::load(directory, HeadSource::Checkpoint)?;
+        let tokenizer = Tokenizer::from_directory(directory)?;
+        tokenizer.check_fits(model.config().vocab_size)?;
+        let settings = Description::read(directory)?
+            .map(|description| description.settings)
+            .unwrap_or_default();
+        let mut truncation = settings.truncation();
+        truncation.max_length = truncation.max_length.min(model.config().max_tokens());
+        Ok(Self {
+            model,
+            tokenizer,
+            truncation,
+        })
+    }
+
+    /// Predicts texts, in order. `progress` gets the number of texts done.
+    ///
+    /// # Errors
+    /// [`PredictError`] if a text cannot be tokenized.
+    pub fn predict(&self, inputs: &[Input], progress: &mut dyn FnMut(usize)) -> Result<Vec<Prediction>, PredictError> {
+        let encoded = self.tokenizer.encode_all(inputs, self.truncation)?;
+        let encoded: Vec<&Encoded> = encoded.iter().collect();
+        Ok(predict_encoded(&self.model, &encoded, MAX_TOKENS, progress)?)
+    }
+
+    /// What the outputs mean.
+    pub fn schema(&self) -> &LabelSchema {
+        self.model.schema()
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.tokenizer
+    }
+
+    /// How texts are cut.
+    pub fn truncation(&self) -> Truncation {
+        self.truncation
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schema(task: Task) -> LabelSchema {
+        LabelSchema {
+            task,
+            names: vec!["a".to_owned(), "b".to_owned(), "c".to_owned()],
+        }
+    }
+
+    #[test]
+    fn single_label_is_a_softmax() {
+        let prediction = Prediction::new(vec![1.0, 3.0, 3.0], Task::SingleLabel);
+        assert_eq!(prediction.classes, [1]);
+        assert!((prediction.scores.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+        let columns = prediction.columns(&schema(Task::SingleLabel), Some(2));
+        assert_eq!((columns.label, columns.scores.len()), (json!("b"), 2));
+        assert_eq!(
+            Prediction::new(vec![1000.0, -1000.0], Task::SingleLabel).scores,
+            [1.0, 0.0]
+        );
+    }
+
+    #[test]
+    fn multi_label_is_a_sigmoid_each() {
+        let prediction = Prediction::new(vec![0.0, -1.0, 2.0], Task::MultiLabel);
+        assert_eq!(prediction.classes, [0, 2]);
+        let columns = prediction.columns(&schema(Task::MultiLabel), None);
+        assert_eq!((columns.label, columns.score), (json!(["a", "c"]), Some(0.5)));
+        let nothing = Prediction::new(vec![-1.0; 3], Task::MultiLabel).columns(&schema(Task::MultiLabel), None);
+        assert_eq!((nothing.label, nothing.score), (json!([]), None));
+    }
+
+    #[test]
+    fn regression_is_the_number_itself() {
+        let prediction = Prediction::new(vec![-2.5], Task::Regression);
+        let columns = prediction.columns(&LabelSchema::regression(), None);
+        assert_eq!((columns.label, columns.score), (json!(-2.5), Some(-2.5)));
+    }
+}

@@ -1,0 +1,81 @@
+//! Why a run could not start or go on.
+
+use std::path::PathBuf;
+
+use crate::data::DataError;
+use crate::files::WriteError;
+use crate::metrics::MetricsError;
+use crate::model::ModelError;
+use crate::tokens::TokenizerError;
+
+/// A training run that failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TrainError {
+    /// The data.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// The model.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// The tokenizer.
+    #[error(transparent)]
+    Tokenizer(#[from] TokenizerError),
+    /// A setting is needed that is not there.
+    #[error("{what} is not given\nhint: {hint}")]
+    Missing {
+        /// What is missing.
+        what: &'static str,
+        /// How to give it.
+        hint: &'static str,
+    },
+    /// `model.max_length` is more than the model has positions for.
+    #[error(
+        "model.max_length is {found}, the model has positions for {most} tokens\nhint: --set model.max_length={most}"
+    )]
+    MaxLength {
+        /// The setting.
+        found: usize,
+        /// What the model can take.
+        most: usize,
+    },
+    /// The metric to watch does not exist for the task.
+    #[error("train.early_stopping.monitor is `{found}`, expected one of {known}")]
+    Monitor {
+        /// The setting.
+        found: String,
+        /// The metrics of the task.
+        known: String,
+    },
+    /// The loss became infinite or not a number.
+    #[error(
+        "step {step}: the loss is {loss}\nhint: lower train.learning_rate (now {learning_rate}) or train.max_grad_norm"
+    )]
+    NotFinite {
+        /// Number of the step, from 1.
+        step: u64,
+        /// The loss.
+        loss: f64,
+        /// The peak learning rate.
+        learning_rate: f64,
+    },
+    /// A checkpoint cannot be taken up.
+    #[error("{}: {reason}\nhint: {hint}", path.display())]
+    Resume {
+        /// The checkpoint.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+    /// A file cannot be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+    /// Predictions and targets do not fit each other.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// Tensors do not fit each other.
+    #[error(transparent)]
+    Tensor(#[from] tensor::Error),
+}

@@ -1,0 +1,368 @@
+//! A whole run: from settings to data, model, training, test and a model directory.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use super::checkpoint::{self, write_json};
+use super::{EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
+use crate::data::{CleanReport, Dataset, Example, Input, LabelSchema, LoadReport, SchemaSource, Split, clean, split};
+use crate::files::create_directory;
+use crate::metrics::Metrics;
+use crate::model::{HeadSource, LoadNotes, Model};
+use crate::predict::Description;
+use crate::settings::Settings;
+use crate::tokens::{Tokenizer, Truncation};
+
+/// The examples of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Parts {
+    /// To learn from.
+    pub train: Vec<Example>,
+    /// To choose the best weights by; may be empty.
+    pub validation: Vec<Example>,
+    /// To measure on; may be empty.
+    pub test: Vec<Example>,
+}
+
+/// Where the examples of one part came from.
+#[derive(Debug, Clone, Serialize)]
+pub struct PartReport {
+    /// What was read.
+    pub load: LoadReport,
+    /// What was dropped.
+    pub clean: CleanReport,
+}
+
+/// Data ready for training.
+#[derive(Debug, Clone)]
+pub struct Prepared {
+    /// The labels, from the training file.
+    pub schema: LabelSchema,
+    /// The examples.
+    pub parts: Parts,
+    /// One for each file read.
+    pub reports: Vec<PartReport>,
+}
+
+/// Reads, cleans and splits the files of the settings.
+///
+/// # Errors
+/// [`TrainError::Data`] names file, row and column of what is wrong.
+pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
+    let data = &settings.data;
+    let Some(train) = &data.train else {
+        let hint = "gareum train --train DATA.csv, or `train = \"DATA.csv\"` under [data] in gareum.toml";
+        return Err(TrainError::Missing {
+            what: "training data",
+            hint,
+        });
+    };
+    let mut reports = Vec::new();
+    let mut load = |path: &Path, schema: SchemaSource<'_>| -> Result<Dataset, TrainError> {
+        let mut dataset = Dataset::load(path, &data.read_options(), &data.columns(), schema)?;
+        let report = clean(&mut dataset, &data.clean_options());
+        reports.push(PartReport {
+            load: dataset.report.clone(),
+            clean: report,
+        });
+        Ok(dataset)
+    };
+    let train = load(train, SchemaSource::Infer { task: settings.task })?;
+    let mut other = |path: &Option<PathBuf>| -> Result<Option<Vec<Example>>, TrainError> {
+        path.as_ref()
+            .map(|path| Ok(load(path, SchemaSource::Fixed(&train.schema))?.examples))
+            .transpose()
+    };
+    let (validation, test) = (other(&data.validation)?, other(&data.test)?);
+    let Split {
+        train: chosen,
+        validation: split_validation,
+        test: split_test,
+    } = split(&train.examples, &train.schema, &data.split_options())?;
+    let pick = |positions: &[usize]| {
+        positions
+            .iter()
+            .map(|&position| train.examples[position].clone())
+            .collect()
+    };
+    let parts = Parts {
+        train: pick(&chosen),
+        validation: validation.unwrap_or_else(|| pick(&split_validation)),
+        test: test.unwrap_or_else(|| pick(&split_test)),
+    };
+    Ok(Prepared {
+        schema: train.schema,
+        parts,
+        reports,
+    })
+}
+
+/// Tokenizes examples.
+///
+/// # Errors
+/// [`TrainError::Tokenizer`] if a text cannot be tokenized.
+pub fn encode_examples(
+    tokenizer: &Tokenizer,
+    examples: &[Example],
+    truncation: Truncation,
+) -> Result<Vec<EncodedExample>, TrainError> {
+    let input = |example: &Example| Input {
+        text: example.text.clone(),
+        text_pair: example.text_pair.clone(),
+    };
+    let inputs: Vec<Input> = examples.iter().map(input).collect();
+    let encoded = tokenizer.encode_all(&inputs, truncation)?;
+    let targets = examples.iter().map(|example| example.target.clone());
+    Ok(encoded
+        .into_iter()
+        .zip(targets)
+        .map(|(encoded, target)| EncodedExample { encoded, target })
+        .collect())
+}
+
+/// How a run came out.
+#[derive(Debug)]
+pub struct RunReport {
+    /// The loop's end.
+    pub outcome: Outcome,
+    /// Metrics of the test part with the weights that were saved; `None` if there is none or the run was interrupted.
+    pub test: Option<Metrics>,
+    /// Texts of the training part that were cut at `max_length`, and all of them.
+    pub truncated: (usize, usize),
+    /// What was drawn at random or left unused of the checkpoint.
+    pub notes: LoadNotes,
+    /// The model directory.
+    pub directory: PathBuf,
+}
+
+/// How to run, beside the settings.
+pub struct RunOptions<'a> {
+    /// Take up this checkpoint, or the latest in the output directory if it is that directory.
+    pub resume: Option<&'a Path>,
+    /// Set to stop after the current step.
+    pub stop: &'a AtomicBool,
+}
+
+/// Loads the base model of the settings, trains it on `prepared`, tests it and writes the model directory.
+///
+/// # Errors
+/// [`TrainError`] says what is wrong and what to do.
+pub fn run(
+    settings: &Settings,
+    prepared: &Prepared,
+    options: &RunOptions<'_>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<RunReport, TrainError> {
+    let Some(base) = &settings.model.base else {
+        let hint = "gareum train --model DIRECTORY, or `base = \"DIRECTORY\"` under [model] in gareum.toml";
+        return Err(TrainError::Missing {
+            what: "the base model",
+            hint,
+        });
+    };
+    let head = HeadSource::Labels {
+        schema: &prepared.schema,
+        reset: settings.model.reset_head,
+        seed: settings.train.seed,
+        classifier_dropout: settings.model.classifier_dropout,
+    };
+    let (model, notes) = Model::load(base, head)?;
+    let tokenizer = Tokenizer::from_directory(base)?;
+    let mut report = train_and_save(model, &tokenizer, settings, prepared, options, observe)?;
+    report.notes = notes;
+    Ok(report)
+}
+
+/// As [`run`], with a model and tokenizer that are there already.
+///
+/// # Errors
+/// As [`run`].
+pub fn train_and_save(
+    mut model: Model,
+    tokenizer: &Tokenizer,
+    settings: &Settings,
+    prepared: &Prepared,
+    options: &RunOptions<'_>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<RunReport, TrainError> {
+    let (length, most) = (settings.model.max_length, model.config().max_tokens());
+    if length > most {
+        return Err(TrainError::MaxLength { found: length, most });
+    }
+    tokenizer.check_fits(model.config().vocab_size)?;
+    let directory = settings.output.dir.clone();
+    create_directory(&directory)?;
+    let resume = options.resume.map(|path| resolve_checkpoint(path)).transpose()?;
+    let encode = |examples: &[Example]| encode_examples(tokenizer, examples, settings.truncation());
+    let train = encode(&prepared.parts.train)?;
+    let validation = encode(&prepared.parts.validation)?;
+    let test = encode(&prepared.parts.test)?;
+    let truncated = train
+        .iter()
+        .filter(|example| example.encoded.full_length > length)
+        .count();
+
+    let trainer = Trainer {
+        model: &mut model,
+        tokenizer,
+        settings: &settings.train,
+        max_length: length,
+        train: &train,
+        validation: &validation,
+        checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
+        resume: resume.as_deref(),
+    };
+    let outcome = trainer.run(observe, options.stop)?;
+    let mut report = RunReport {
+        outcome,
+        test: None,
+        truncated: (truncated, train.len()),
+        notes: LoadNotes::default(),
+        directory: directory.clone(),
+    };
+    if report.outcome.interrupted {
+        return Ok(report);
+    }
+    if !test.is_empty() {
+        let total = test.len();
+        let mut progress = |done: usize| observe(Event::Evaluating { done, total });
+        report.test = Some(evaluate(&model, &test, settings.train.micro_batch_tokens, &mut progress)?.metrics);
+    }
+    save(&directory, &model, tokenizer, settings, prepared, &report)?;
+    Ok(report)
+}
+
+/// `--resume DIR`: a checkpoint itself, or the output directory that holds checkpoints.
+fn resolve_checkpoint(path: &Path) -> Result<PathBuf, TrainError> {
+    if path.join("optimizer.safetensors").exists() {
+        return Ok(path.to_owned());
+    }
+    checkpoint::latest(path).ok_or_else(|| TrainError::Resume {
+        path: path.to_owned(),
+        reason: "there is no checkpoint".to_owned(),
+        hint: "name a checkpoint-N directory, or start again without --resume",
+    })
+}
+
+fn save(
+    directory: &Path,
+    model: &Model,
+    tokenizer: &Tokenizer,
+    settings: &Settings,
+    prepared: &Prepared,
+    report: &RunReport,
+) -> Result<(), TrainError> {
+    let parts = &prepared.parts;
+    let description = Description {
+        gareum: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: settings.clone(),
+        data: json!({
+            "files": prepared.reports,
+            "rows": { "train": parts.train.len(), "validation": parts.validation.len(), "test": parts.test.len() },
+            "labels": prepared.schema,
+        }),
+    };
+    let metrics = json!({ "validation": report.outcome.best, "test": report.test });
+    tokenizer.save(directory, settings.model.max_length)?;
+    write_json(&directory.join(Description::FILE), &description)?;
+    write_json(&directory.join("metrics.json"), &metrics)?;
+    write_json(&directory.join("trainer_state.json"), &report.outcome.state)?;
+    let card = model_card(model, settings, prepared, report);
+    crate::files::write_atomically(&directory.join("README.md"), card.as_bytes())?;
+    // Last, because its presence makes the directory a model.
+    model.save(directory)?;
+    Ok(())
+}
+
+/// `README.md` of a model directory, with the header that the hub reads.
+fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &RunReport) -> String {
+    let parts = &prepared.parts;
+    let base = settings
+        .model
+        .base
+        .as_deref()
+        .and_then(Path::file_name)
+        .map(|name| name.to_string_lossy().into_owned());
+    let names = &prepared.schema.names;
+    let shown = names
+        .iter()
+        .take(30)
+        .map(|name| format!("`{name}`"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let more = if names.len() > 30 {
+        format!(" and {} more", names.len() - 30)
+    } else {
+        String::new()
+    };
+    let table = |title: &str, metrics: &Metrics| {
+        let rows = metrics
+            .values()
+            .into_iter()
+            .filter_map(|(name, value)| Some(format!("| {name} | {:.4} |\n", value?)));
+        format!(
+            "\n### {title}\n\n| metric | value |\n|---|---|\n{}",
+            rows.collect::<String>()
+        )
+    };
+    let mut card = format!(
+        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\n# Text classifier\n\n\
+         A `{}` model ({} parameters) {}, fine-tuned with gareum for {} ({shown}{more}).\n\n\
+         Trained on {} rows, {} validation rows, {} test rows; inputs are cut at {} tokens.\n",
+        model.config().family.architecture(),
+        model.parameters.element_count(),
+        base.map_or("trained from scratch".to_owned(), |base| format!("from `{base}`")),
+        prepared.schema.task,
+        parts.train.len(),
+        parts.validation.len(),
+        parts.test.len(),
+        settings.model.max_length,
+    );
+    if let Some(metrics) = &report.outcome.best {
+        card += &table("Validation (best evaluation)", metrics);
+    }
+    if let Some(metrics) = &report.test {
+        card += &table("Test", metrics);
+    }
+    card += "\n## Use\n\n```\ngareum predict --model DIR --input texts.csv --output predictions.csv\n```\n\n\
+             It also opens in `transformers`: `AutoModelForSequenceClassification.from_pretrained(DIR)`.\n";
+    card
+}
+
+/// The value `metrics.json` has for one part.
+impl RunReport {
+    /// What `gareum train --json` prints.
+    pub fn to_json(&self) -> Value {
+        let outcome = &self.outcome;
+        let seconds = outcome.step_time.as_secs_f64();
+        let rate = |count: u64| {
+            if seconds > 0.0 {
+                Some(count as f64 / seconds)
+            } else {
+                None
+            }
+        };
+        let numbers = |metrics: &Metrics| -> Value {
+            metrics
+                .values()
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), json!(value)))
+                .collect()
+        };
+        json!({
+            "model": self.directory,
+            "interrupted": outcome.interrupted,
+            "stopped_early": outcome.stopped_early,
+            "train_steps": outcome.steps,
+            "train_runtime": seconds,
+            "train_samples_per_second": rate(outcome.examples),
+            "train_tokens_per_second": rate(outcome.tokens),
+            "validation": outcome.best.as_ref().map(numbers),
+            "test": self.test.as_ref().map(numbers),
+            "peak_memory_bytes": crate::machine::peak_memory_bytes(),
+        })
+    }
+}

@@ -1,0 +1,466 @@
+//! The loop over batches.
+//!
+//! Everything random is a function of (seed, epoch) or (seed, step), so that where a run stands is one number, the step, and
+//! a resumed run is the uninterrupted one.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tensor::optimizer::{AdamW, AdamWOptions, clip_global_norm};
+use tensor::{ParameterGradients, Parameters, Tape};
+
+use super::checkpoint::{self, Checkpoint};
+use super::{EarlyStopping, Evaluation, TrainError, TrainerState, evaluate, has_weight_decay};
+use crate::data::{Target, Task};
+use crate::head;
+use crate::metrics::Metrics;
+use crate::model::{Model, Noise};
+use crate::settings::TrainSettings;
+use crate::tokens::{Encoded, PackedBatch, Tokenizer, micro_batches, shuffled_batches};
+
+/// A text ready for the model, with its label.
+#[derive(Debug, Clone)]
+pub struct EncodedExample {
+    /// The tokens.
+    pub encoded: Encoded,
+    /// The label.
+    pub target: Target,
+}
+
+/// How long a run will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Plan {
+    /// Steps of one pass over the examples.
+    pub steps_per_epoch: u64,
+    /// Steps of the run, unless it stops early.
+    pub total_steps: u64,
+    /// Steps during which the learning rate rises.
+    pub warmup_steps: u64,
+    /// Steps between two evaluations.
+    pub eval_steps: u64,
+    /// Steps that were done before (of a resumed run).
+    pub done_steps: u64,
+}
+
+/// One optimiser step.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct StepReport {
+    /// Its number, from 1.
+    pub step: u64,
+    /// Mean loss of its examples.
+    pub loss: f64,
+    /// Learning rate it was taken with.
+    pub learning_rate: f64,
+    /// Norm of the gradient before clipping.
+    pub grad_norm: f64,
+    /// Examples of the batch.
+    pub examples: usize,
+    /// Tokens of the batch.
+    pub tokens: usize,
+    /// How long it took.
+    pub duration: Duration,
+}
+
+/// What a run tells while it goes on.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The first step is about to be taken.
+    Started(Plan),
+    /// A step was taken.
+    Step(StepReport),
+    /// Some of the validation examples have been scored.
+    Evaluating {
+        /// How many.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
+    /// The validation examples were scored.
+    Evaluated {
+        /// After this many steps.
+        step: u64,
+        /// Epochs done, as a fraction.
+        epoch: f64,
+        /// The result.
+        metrics: &'a Metrics,
+        /// Whether it is the best so far.
+        is_best: bool,
+    },
+    /// A checkpoint was written.
+    Saved(&'a Path),
+    /// No gain for longer than patience lasts.
+    StoppedEarly {
+        /// After this many steps.
+        step: u64,
+        /// The watched metric.
+        monitor: &'a str,
+    },
+}
+
+/// How a run ended.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The log.
+    pub state: TrainerState,
+    /// Why it ended before the last step, if it did.
+    pub interrupted: bool,
+    /// Whether early stopping ended it.
+    pub stopped_early: bool,
+    /// The best evaluation's metrics; `None` without validation examples.
+    pub best: Option<Metrics>,
+    /// Steps taken in this process.
+    pub steps: u64,
+    /// Examples trained on in this process.
+    pub examples: u64,
+    /// Tokens trained on in this process.
+    pub tokens: u64,
+    /// Time spent in those steps; evaluations and checkpoints are not counted.
+    pub step_time: Duration,
+}
+
+/// Trains a model.
+pub struct Trainer<'a> {
+    /// What is trained.
+    pub model: &'a mut Model,
+    /// Saved with checkpoints.
+    pub tokenizer: &'a Tokenizer,
+    /// How.
+    pub settings: &'a TrainSettings,
+    /// Saved with checkpoints' tokenizers.
+    pub max_length: usize,
+    /// What it learns from.
+    pub train: &'a [EncodedExample],
+    /// What the best weights are chosen by; may be empty, then the last ones are kept.
+    pub validation: &'a [EncodedExample],
+    /// Where `checkpoint-N` directories go; `None` writes none.
+    pub checkpoints: Option<&'a Path>,
+    /// The checkpoint to take up.
+    pub resume: Option<&'a Path>,
+}
+
+/// What changes while a run goes on, beside the model's parameters.
+struct Progress {
+    optimizer: AdamW,
+    gradients: ParameterGradients,
+    state: TrainerState,
+    stopping: EarlyStopping,
+    /// The best evaluation and its weights.
+    best: Option<(Metrics, Parameters)>,
+    last_checkpoint: Option<PathBuf>,
+    /// Sum of losses and steps since the last log entry.
+    logged: (f64, u64),
+    outcome: (u64, u64, Duration),
+}
+
+impl Trainer<'_> {
+    /// Runs to the end, to early stopping, or until `stop` is set (the step in progress is finished). The model then has
+    /// the weights of the best evaluation, or the last ones if there was none or the run was interrupted.
+    ///
+    /// # Errors
+    /// [`TrainError`] if the loss stops being a number, a checkpoint cannot be read or written, or examples do not fit.
+    pub fn run(mut self, observe: &mut dyn FnMut(Event<'_>), stop: &AtomicBool) -> Result<Outcome, TrainError> {
+        let plan = self.plan()?;
+        let mut progress = self.start(plan)?;
+        let plan = Plan {
+            done_steps: progress.state.global_step,
+            ..plan
+        };
+        observe(Event::Started(plan));
+        let (mut interrupted, mut stopped_early) = (false, false);
+        let mut epoch_batches = (u64::MAX, Vec::new());
+        while progress.state.global_step < plan.total_steps {
+            if stop.load(Ordering::Relaxed) {
+                interrupted = true;
+                break;
+            }
+            let step = progress.state.global_step;
+            let (epoch, index) = (step / plan.steps_per_epoch, (step % plan.steps_per_epoch) as usize);
+            if epoch_batches.0 != epoch {
+                let (examples, size) = (self.train.len(), self.settings.batch_size);
+                epoch_batches = (epoch, shuffled_batches(examples, size, self.settings.seed, epoch));
+            }
+            let report = self.step(&mut progress, &plan, &epoch_batches.1[index])?;
+            observe(Event::Step(report));
+            self.log(&mut progress, &plan, &report);
+
+            let step = progress.state.global_step;
+            let is_last = step == plan.total_steps;
+            if (step % plan.eval_steps == 0 || is_last) && !self.validation.is_empty() {
+                stopped_early = self.evaluate(&mut progress, observe)? && self.settings.early_stopping.enabled;
+            }
+            let due = step % self.settings.save_steps.unwrap_or(plan.eval_steps) == 0;
+            if due || is_last || stopped_early {
+                self.save(&mut progress, observe)?;
+            }
+            if stopped_early {
+                observe(Event::StoppedEarly {
+                    step,
+                    monitor: &progress.stopping.monitor,
+                });
+                break;
+            }
+        }
+        if interrupted {
+            self.save(&mut progress, observe)?;
+        }
+        let best = match progress.best.take() {
+            Some((metrics, parameters)) if !interrupted => {
+                self.model.parameters = parameters;
+                Some(metrics)
+            }
+            best => best.map(|(metrics, _)| metrics),
+        };
+        let (examples, tokens, step_time) = progress.outcome;
+        let steps = progress.state.global_step - plan.done_steps;
+        let seconds = step_time.as_secs_f64().max(1e-9);
+        progress.state.log([
+            ("train_runtime".to_owned(), json!(step_time.as_secs_f64())),
+            ("train_samples_per_second".to_owned(), json!(examples as f64 / seconds)),
+            ("train_steps_per_second".to_owned(), json!(steps as f64 / seconds)),
+        ]);
+        Ok(Outcome {
+            state: progress.state,
+            interrupted,
+            stopped_early,
+            best,
+            steps,
+            examples,
+            tokens,
+            step_time,
+        })
+    }
+
+    fn plan(&self) -> Result<Plan, TrainError> {
+        if self.train.is_empty() {
+            return Err(TrainError::Missing {
+                what: "a training example",
+                hint: "every row was dropped or split off",
+            });
+        }
+        let steps_per_epoch = self.train.len().div_ceil(self.settings.batch_size) as u64;
+        let mut total_steps = self.settings.epochs * steps_per_epoch;
+        if let Some(max_steps) = self.settings.max_steps {
+            // As in `transformers`, this replaces the number of epochs.
+            total_steps = max_steps;
+        }
+        Ok(Plan {
+            steps_per_epoch,
+            total_steps,
+            warmup_steps: (total_steps as f64 * self.settings.warmup_ratio).ceil() as u64,
+            eval_steps: self.settings.eval_steps.unwrap_or(steps_per_epoch),
+            done_steps: 0,
+        })
+    }
+
+    /// The metric to watch, checked against those of the task.
+    fn monitor(&self) -> Result<String, TrainError> {
+        let task = self.model.schema().task;
+        let default = if task == Task::Regression { "loss" } else { "macro_f1" };
+        let monitor = self
+            .settings
+            .early_stopping
+            .monitor
+            .clone()
+            .unwrap_or_else(|| default.to_owned());
+        let known = Metrics::names(task);
+        if known.contains(&monitor.as_str()) {
+            return Ok(monitor);
+        }
+        Err(TrainError::Monitor {
+            found: monitor,
+            known: known.join(", "),
+        })
+    }
+
+    fn start(&mut self, plan: Plan) -> Result<Progress, TrainError> {
+        let early = &self.settings.early_stopping;
+        let mut state = TrainerState::new();
+        let weight_decay = self.settings.weight_decay;
+        let decay = |_: &str, value: &tensor::Tensor| {
+            if has_weight_decay(value.shape()) {
+                weight_decay
+            } else {
+                0.0
+            }
+        };
+        let mut optimizer = AdamW::new(&self.model.parameters, AdamWOptions::default(), decay);
+        let mut stopping = EarlyStopping::new(self.monitor()?, early.min_delta, early.patience);
+        let (mut best, mut last_checkpoint) = (None, None);
+        if let Some(path) = self.resume {
+            let Checkpoint {
+                parameters,
+                moments,
+                state: saved,
+                stopping: watched,
+                best: kept,
+            } = checkpoint::read(path, self.model)?;
+            self.model.parameters = parameters;
+            optimizer.restore(saved.global_step, moments);
+            (state, stopping, best) = (saved, watched, kept);
+            last_checkpoint = Some(path.to_owned());
+        }
+        state.eval_steps = plan.eval_steps;
+        state.logging_steps = self.settings.logging_steps;
+        state.max_steps = plan.total_steps;
+        state.num_train_epochs = plan.total_steps.div_ceil(plan.steps_per_epoch);
+        state.save_steps = self.settings.save_steps.unwrap_or(plan.eval_steps);
+        state.train_batch_size = self.settings.batch_size;
+        Ok(Progress {
+            optimizer,
+            gradients: ParameterGradients::for_parameters(&self.model.parameters),
+            state,
+            stopping,
+            best,
+            last_checkpoint,
+            logged: (0.0, 0),
+            outcome: (0, 0, Duration::ZERO),
+        })
+    }
+
+    /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
+    fn step(&mut self, progress: &mut Progress, plan: &Plan, batch: &[usize]) -> Result<StepReport, TrainError> {
+        let start = Instant::now();
+        let step = progress.state.global_step;
+        let noise = Some(Noise {
+            seed: self.settings.seed,
+            step,
+        });
+        let lengths: Vec<usize> = batch
+            .iter()
+            .map(|&index| self.train[index].encoded.input_ids.len())
+            .collect();
+        progress.gradients.clear();
+        let (mut loss, mut first_token) = (0.0, 0);
+        for part in micro_batches(&lengths, self.settings.micro_batch_tokens) {
+            let examples = || batch[part.clone()].iter().map(|&index| &self.train[index]);
+            let packed = PackedBatch::new(examples().map(|example| &example.encoded), first_token, part.start);
+            first_token += packed.tokens();
+            let targets: Vec<&Target> = examples().map(|example| &example.target).collect();
+            let tape = Tape::recording();
+            let logits = self.model.forward(&tape, &packed, noise)?;
+            let part_loss = head::loss(&tape, &logits, &targets, self.model.schema(), batch.len())?;
+            loss += part_loss.value().to_f64_vec()[0];
+            tape.backward(&part_loss, &mut progress.gradients)?;
+        }
+        if !loss.is_finite() {
+            let learning_rate = self.settings.learning_rate;
+            return Err(TrainError::NotFinite {
+                step: step + 1,
+                loss,
+                learning_rate,
+            });
+        }
+        let grad_norm = clip_global_norm(&mut progress.gradients, self.settings.max_grad_norm)?;
+        let settings = self.settings;
+        let learning_rate =
+            settings
+                .schedule
+                .learning_rate(settings.learning_rate, step, plan.warmup_steps, plan.total_steps);
+        progress
+            .optimizer
+            .step(&mut self.model.parameters, &progress.gradients, learning_rate)?;
+
+        let duration = start.elapsed();
+        progress.state.global_step += 1;
+        progress.state.epoch = progress.state.global_step as f64 / plan.steps_per_epoch as f64;
+        progress.state.num_input_tokens_seen += first_token as u64;
+        let (examples, tokens, time) = &mut progress.outcome;
+        *examples += batch.len() as u64;
+        *tokens += first_token as u64;
+        *time += duration;
+        let report = StepReport {
+            step: step + 1,
+            loss,
+            learning_rate,
+            grad_norm,
+            examples: batch.len(),
+            tokens: first_token,
+            duration,
+        };
+        Ok(report)
+    }
+
+    fn log(&self, progress: &mut Progress, plan: &Plan, report: &StepReport) {
+        progress.logged.0 += report.loss;
+        progress.logged.1 += 1;
+        if report.step % self.settings.logging_steps == 0 || report.step == plan.total_steps {
+            let (sum, steps) = std::mem::take(&mut progress.logged);
+            progress.state.log([
+                ("loss".to_owned(), json!(sum / steps as f64)),
+                ("grad_norm".to_owned(), json!(report.grad_norm)),
+                ("learning_rate".to_owned(), json!(report.learning_rate)),
+            ]);
+        }
+    }
+
+    /// Scores the validation examples and keeps the weights if they are the best. Returns whether to stop.
+    fn evaluate(&self, progress: &mut Progress, observe: &mut dyn FnMut(Event<'_>)) -> Result<bool, TrainError> {
+        let total = self.validation.len();
+        let mut report = |done: usize| observe(Event::Evaluating { done, total });
+        let start = Instant::now();
+        let evaluation: Evaluation = evaluate(
+            self.model,
+            self.validation,
+            self.settings.micro_batch_tokens,
+            &mut report,
+        )?;
+        let seconds = start.elapsed().as_secs_f64();
+        let Progress {
+            state, stopping, best, ..
+        } = progress;
+        let mut entry = evaluation.log_entry();
+        entry.push(("eval_runtime".to_owned(), json!(seconds)));
+        entry.push((
+            "eval_samples_per_second".to_owned(),
+            json!(total as f64 / seconds.max(1e-9)),
+        ));
+        state.log(entry);
+        let verdict = stopping.observe(evaluation.metrics.value(&stopping.monitor).unwrap_or(f64::NAN));
+        let (step, epoch, metrics) = (state.global_step, state.epoch, &evaluation.metrics);
+        observe(Event::Evaluated {
+            step,
+            epoch,
+            metrics,
+            is_best: verdict.is_best,
+        });
+        if verdict.is_best {
+            state.best_metric = stopping.best;
+            state.best_global_step = Some(step);
+            state.best_model_checkpoint = None;
+            *best = Some((evaluation.metrics, self.model.parameters.clone()));
+        }
+        Ok(verdict.stop)
+    }
+
+    /// Writes `checkpoint-N` and removes those that are no longer needed.
+    fn save(&self, progress: &mut Progress, observe: &mut dyn FnMut(Event<'_>)) -> Result<(), TrainError> {
+        let Some(directory) = self.checkpoints else {
+            return Ok(());
+        };
+        let path = directory.join(checkpoint::name(progress.state.global_step));
+        if progress.last_checkpoint.as_ref() == Some(&path) {
+            return Ok(());
+        }
+        let state = &mut progress.state;
+        if state.best_global_step == Some(state.global_step) {
+            state.best_model_checkpoint = Some(path.display().to_string());
+        }
+        checkpoint::write(
+            &path,
+            self.model,
+            (self.tokenizer, self.max_length),
+            &progress.optimizer,
+            (&progress.state, &progress.stopping),
+            progress
+                .best
+                .as_ref()
+                .map(|(metrics, parameters)| (metrics, parameters)),
+        )?;
+        checkpoint::rotate(directory, self.settings.save_total_limit, &path)?;
+        progress.last_checkpoint = Some(path.clone());
+        observe(Event::Saved(&path));
+        Ok(())
+    }
+}
