@@ -1,0 +1,149 @@
+//! What must hold of any run: the same weights from any number of threads, the same gradient from any split of a batch, and
+//! a resumed run that is the uninterrupted one.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gareum::data::{LabelSchema, Target, Task};
+use gareum::model::Model;
+use gareum::settings::TrainSettings;
+use gareum::tokens::{Encoded, Tokenizer};
+use gareum::train::{EncodedExample, Event, Outcome, Trainer};
+use serde_json::json;
+use tensor::random::Sequence;
+
+const LABELS: usize = 3;
+const VOCABULARY: usize = 97;
+
+/// Wide enough for products and norms to be shared among threads.
+fn model() -> Model {
+    let config = json!({
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": 96, "num_hidden_layers": 2,
+        "num_attention_heads": 3, "intermediate_size": 200, "max_position_embeddings": 80, "initializer_range": 0.05,
+    });
+    let names = (0..LABELS).map(|label| label.to_string()).collect();
+    let schema = LabelSchema { task: Task::SingleLabel, names };
+    Model::from_config(config.as_object().unwrap().clone(), schema, 1).unwrap()
+}
+
+/// Sequences whose label is a function of their second token.
+fn examples(count: usize) -> Vec<EncodedExample> {
+    let mut random = Sequence::new(5, 5);
+    let mut example = || {
+        let length = 2 + random.below(70);
+        let input_ids: Vec<u32> = (0..length).map(|_| random.below(VOCABULARY) as u32).collect();
+        let target = Target::Class(input_ids[1] % LABELS as u32);
+        let encoded = Encoded { token_type_ids: vec![0; length], full_length: length, input_ids };
+        EncodedExample { encoded, target }
+    };
+    (0..count).map(|_| example()).collect()
+}
+
+fn settings(steps: u64) -> TrainSettings {
+    TrainSettings {
+        max_steps: Some(steps),
+        batch_size: 24,
+        learning_rate: 1e-3,
+        eval_steps: Some(10),
+        logging_steps: 5,
+        save_total_limit: 2,
+        ..TrainSettings::default()
+    }
+}
+
+/// Trains and returns the weights and the outcome; the run is told to stop after `stop_after` steps.
+fn train(
+    settings: &TrainSettings,
+    checkpoints: Option<&Path>,
+    resume: Option<&Path>,
+    stop_after: Option<u64>,
+) -> (Vec<Vec<f32>>, Outcome, Vec<f64>) {
+    let mut model = model();
+    let tokenizer = Tokenizer::train_wordpiece(["a b c a b c"].into_iter(), 30).unwrap();
+    let (train, validation) = (examples(150), examples(40));
+    let stop = AtomicBool::new(false);
+    let mut losses = Vec::new();
+    let trainer = Trainer {
+        model: &mut model,
+        tokenizer: &tokenizer,
+        settings,
+        max_length: 80,
+        train: &train,
+        validation: &validation,
+        checkpoints,
+        resume,
+    };
+    let mut observe = |event: Event<'_>| {
+        if let Event::Step(report) = event {
+            losses.push(report.loss);
+            if Some(report.step) == stop_after {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    let outcome = trainer.run(&mut observe, &stop).unwrap();
+    let weights = model.parameters.iter().map(|(_, _, value)| value.to_f32_vec()).collect();
+    (weights, outcome, losses)
+}
+
+fn assert_same_bits(first: &[Vec<f32>], second: &[Vec<f32>]) {
+    let bits = |weights: &[Vec<f32>]| -> Vec<u32> { weights.concat().iter().map(|value| value.to_bits()).collect() };
+    let (first, second) = (bits(first), bits(second));
+    let differing = first.iter().zip(&second).filter(|(first, second)| first != second).count();
+    assert!(first.len() == second.len() && differing == 0, "{differing} of {} weights differ", first.len());
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_weights_after_fifty_steps() {
+    let run = |threads: usize| {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+        pool.install(|| train(&settings(50), None, None, None))
+    };
+    let (one, outcome, losses) = run(1);
+    assert_eq!(outcome.steps, 50);
+    assert!(losses[49] < losses[0], "nothing was learnt: {losses:?}");
+    for threads in [2, 3] {
+        assert_same_bits(&one, &run(threads).0);
+    }
+}
+
+#[test]
+fn parts_of_a_batch_add_up_to_the_whole() {
+    let whole = TrainSettings { micro_batch_tokens: 1_000_000, ..settings(10) };
+    let parts = TrainSettings { micro_batch_tokens: 100, ..settings(10) };
+    let ((_, _, whole), (_, _, parts)) = (train(&whole, None, None, None), train(&parts, None, None, None));
+    for (step, (whole, parts)) in whole.iter().zip(&parts).enumerate() {
+        assert!((whole - parts).abs() < 1e-5, "step {step}: loss {whole} in one part, {parts} in several");
+    }
+}
+
+#[test]
+fn a_resumed_run_is_the_uninterrupted_one() {
+    let (expected, uninterrupted, _) = train(&settings(37), None, None, None);
+    // 10 is at an evaluation, 23 between two of them and within the fourth epoch.
+    for stop_after in [1, 10, 23] {
+        let directory = tempfile::tempdir().unwrap();
+        let (_, outcome, _) = train(&settings(37), Some(directory.path()), None, Some(stop_after));
+        assert!(outcome.interrupted);
+        let checkpoint = directory.path().join(format!("checkpoint-{stop_after}"));
+        let (weights, resumed, losses) = train(&settings(37), None, Some(&checkpoint), None);
+        assert_eq!((resumed.steps, losses.len()), (37 - stop_after, 37 - stop_after as usize));
+        assert_same_bits(&expected, &weights);
+        assert_eq!(resumed.state.best_metric, uninterrupted.state.best_metric);
+        assert_eq!(resumed.state.best_global_step, uninterrupted.state.best_global_step);
+        assert_eq!(resumed.best, uninterrupted.best);
+        assert_eq!(resumed.state.num_input_tokens_seen, uninterrupted.state.num_input_tokens_seen);
+    }
+}
+
+#[test]
+fn checkpoints_are_rotated_and_the_last_one_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    train(&settings(37), Some(directory.path()), None, None);
+    let mut names: Vec<String> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    assert_eq!(names, ["checkpoint-30", "checkpoint-37"]);
+}
