@@ -71,6 +71,7 @@ impl Fixture {
             schema: &schema,
             reset: false,
             seed: 0,
+            classifier_dropout: None,
         };
         let (model, notes) = Model::load(directory.path(), head).unwrap();
         assert!(notes.fresh.is_empty() && notes.unused.is_empty(), "{notes:?}");
