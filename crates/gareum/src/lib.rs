@@ -7,7 +7,7 @@
 //! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
-//! - [`settings`]: `gareum.toml`.
+//! - [`settings`]: the contents of `gareum.toml`.
 
 #![forbid(unsafe_code)]
 

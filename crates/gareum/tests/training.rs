@@ -22,7 +22,10 @@ fn model() -> Model {
         "num_attention_heads": 3, "intermediate_size": 200, "max_position_embeddings": 80, "initializer_range": 0.05,
     });
     let names = (0..LABELS).map(|label| label.to_string()).collect();
-    let schema = LabelSchema { task: Task::SingleLabel, names };
+    let schema = LabelSchema {
+        task: Task::SingleLabel,
+        names,
+    };
     Model::from_config(config.as_object().unwrap().clone(), schema, 1).unwrap()
 }
 
@@ -33,7 +36,11 @@ fn examples(count: usize) -> Vec<EncodedExample> {
         let length = 2 + random.below(70);
         let input_ids: Vec<u32> = (0..length).map(|_| random.below(VOCABULARY) as u32).collect();
         let target = Target::Class(input_ids[1] % LABELS as u32);
-        let encoded = Encoded { token_type_ids: vec![0; length], full_length: length, input_ids };
+        let encoded = Encoded {
+            token_type_ids: vec![0; length],
+            full_length: length,
+            input_ids,
+        };
         EncodedExample { encoded, target }
     };
     (0..count).map(|_| example()).collect()
@@ -82,15 +89,27 @@ fn train(
         }
     };
     let outcome = trainer.run(&mut observe, &stop).unwrap();
-    let weights = model.parameters.iter().map(|(_, _, value)| value.to_f32_vec()).collect();
+    let weights = model
+        .parameters
+        .iter()
+        .map(|(_, _, value)| value.to_f32_vec())
+        .collect();
     (weights, outcome, losses)
 }
 
 fn assert_same_bits(first: &[Vec<f32>], second: &[Vec<f32>]) {
     let bits = |weights: &[Vec<f32>]| -> Vec<u32> { weights.concat().iter().map(|value| value.to_bits()).collect() };
     let (first, second) = (bits(first), bits(second));
-    let differing = first.iter().zip(&second).filter(|(first, second)| first != second).count();
-    assert!(first.len() == second.len() && differing == 0, "{differing} of {} weights differ", first.len());
+    let differing = first
+        .iter()
+        .zip(&second)
+        .filter(|(first, second)| first != second)
+        .count();
+    assert!(
+        first.len() == second.len() && differing == 0,
+        "{differing} of {} weights differ",
+        first.len()
+    );
 }
 
 #[test]
@@ -109,11 +128,20 @@ fn any_number_of_threads_gives_the_same_weights_after_fifty_steps() {
 
 #[test]
 fn parts_of_a_batch_add_up_to_the_whole() {
-    let whole = TrainSettings { micro_batch_tokens: 1_000_000, ..settings(10) };
-    let parts = TrainSettings { micro_batch_tokens: 100, ..settings(10) };
+    let whole = TrainSettings {
+        micro_batch_tokens: 1_000_000,
+        ..settings(10)
+    };
+    let parts = TrainSettings {
+        micro_batch_tokens: 100,
+        ..settings(10)
+    };
     let ((_, _, whole), (_, _, parts)) = (train(&whole, None, None, None), train(&parts, None, None, None));
     for (step, (whole, parts)) in whole.iter().zip(&parts).enumerate() {
-        assert!((whole - parts).abs() < 1e-5, "step {step}: loss {whole} in one part, {parts} in several");
+        assert!(
+            (whole - parts).abs() < 1e-5,
+            "step {step}: loss {whole} in one part, {parts} in several"
+        );
     }
 }
 
@@ -127,12 +155,18 @@ fn a_resumed_run_is_the_uninterrupted_one() {
         assert!(outcome.interrupted);
         let checkpoint = directory.path().join(format!("checkpoint-{stop_after}"));
         let (weights, resumed, losses) = train(&settings(37), None, Some(&checkpoint), None);
-        assert_eq!((resumed.steps, losses.len()), (37 - stop_after, 37 - stop_after as usize));
+        assert_eq!(
+            (resumed.steps, losses.len()),
+            (37 - stop_after, 37 - stop_after as usize)
+        );
         assert_same_bits(&expected, &weights);
         assert_eq!(resumed.state.best_metric, uninterrupted.state.best_metric);
         assert_eq!(resumed.state.best_global_step, uninterrupted.state.best_global_step);
         assert_eq!(resumed.best, uninterrupted.best);
-        assert_eq!(resumed.state.num_input_tokens_seen, uninterrupted.state.num_input_tokens_seen);
+        assert_eq!(
+            resumed.state.num_input_tokens_seen,
+            uninterrupted.state.num_input_tokens_seen
+        );
     }
 }
 

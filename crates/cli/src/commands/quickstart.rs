@@ -30,14 +30,14 @@ fn encoder(vocab_size: usize) -> Map<String, Value> {
     let config = json!({
         "model_type": "bert",
         "vocab_size": vocab_size,
-        "hidden_size": 128,
+        "hidden_size": 256,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
+        "num_attention_heads": 8,
         "intermediate_size": 512,
         "max_position_embeddings": 64,
         "type_vocab_size": 2,
         "hidden_act": "gelu",
-        "hidden_dropout_prob": 0.1,
+        "hidden_dropout_prob": 0.3,
         "attention_probs_dropout_prob": 0.1,
         "initializer_range": 0.05,
         "layer_norm_eps": 1e-12,
@@ -52,9 +52,9 @@ fn settings(directory: &Path) -> anyhow::Result<Settings> {
     settings.data.train = Some(directory.join("data/train.csv"));
     settings.data.validation = Some(directory.join("data/validation.csv"));
     settings.data.test = Some(directory.join("data/test.csv"));
-    settings.train.epochs = 12;
+    settings.train.epochs = 15;
     settings.train.batch_size = 32;
-    settings.train.learning_rate = 1e-3;
+    settings.train.learning_rate = 5e-4;
     settings.train.save_total_limit = 0;
     settings.train.early_stopping.patience = 3;
     settings.output.dir = directory.join("model");

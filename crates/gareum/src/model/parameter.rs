@@ -31,6 +31,18 @@ enum Initial {
     Ones,
 }
 
+/// Where a parameter stands, which decides whether a checkpoint must have it.
+#[derive(Clone, Copy, PartialEq)]
+enum Part {
+    /// A checkpoint has it.
+    Encoder,
+    /// BERT's pooler: part of the encoder's name space and used as it is if it was saved, but not every encoder was saved
+    /// with it.
+    Pooler,
+    /// A checkpoint has it if it was trained for a task, and it is kept only if that is ours.
+    Head,
+}
+
 impl Builder {
     pub fn fresh(seed: u64, initializer_range: f64) -> Self {
         Self {
@@ -52,31 +64,27 @@ impl Builder {
         }
     }
 
-    /// The parameter called `name`. `prefix` may be missing in the checkpoint (a bare encoder was saved); `in_head` ones
-    /// may be missing altogether.
+    /// The parameter called `name`: from the checkpoint if it is to come from there, else drawn.
     fn parameter(
         &mut self,
         prefix: &str,
         name: String,
         shape: &[usize],
         initial: Initial,
-        in_head: bool,
+        part: Part,
     ) -> Result<ParameterId, ModelError> {
+        let wanted = part != Part::Head || self.keep_head;
+        let required = part == Part::Encoder || (part == Part::Head && self.keep_head);
         let found = match &mut self.weights {
-            Some(weights) if self.keep_head || !in_head || name.starts_with(prefix) => {
-                weights.take(&name, prefix, shape)?
-            }
+            Some(weights) if wanted => weights.take(&name, prefix, shape)?,
             _ => None,
         };
         let value = match found {
             Some(value) => value,
             None => {
                 if self.weights.is_some() {
-                    if in_head && !(self.keep_head && !name.starts_with(prefix)) {
-                        self.fresh.push(name.clone());
-                    } else {
-                        self.missing.push(name.clone());
-                    }
+                    let list = if required { &mut self.missing } else { &mut self.fresh };
+                    list.push(name.clone());
                 }
                 self.draw(shape, initial)?
             }
@@ -127,7 +135,7 @@ impl Builder {
             format!("{prefix}.{name}.weight"),
             &[rows, columns],
             Initial::Normal,
-            false,
+            Part::Encoder,
         )
     }
 
@@ -139,29 +147,52 @@ impl Builder {
             format!("{name}.weight"),
             &[outputs, inputs],
             Initial::Normal,
-            false,
+            Part::Encoder,
         )?;
-        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, false)?;
+        let bias = self.parameter(
+            prefix,
+            format!("{name}.bias"),
+            &[outputs],
+            Initial::Zeros,
+            Part::Encoder,
+        )?;
         Ok(Linear { weight, bias })
     }
 
     /// A product of the head: `{name}.{weight,bias}`.
     pub fn head(&mut self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+        let part = if name.starts_with(prefix) {
+            Part::Pooler
+        } else {
+            Part::Head
+        };
         let weight = self.parameter(
             prefix,
             format!("{name}.weight"),
             &[outputs, inputs],
             Initial::Normal,
-            true,
+            part,
         )?;
-        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, true)?;
+        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?;
         Ok(Linear { weight, bias })
     }
 
     /// A layer norm: `{prefix}.{name}.{weight,bias}`.
     pub fn norm(&mut self, prefix: &str, name: &str, size: usize, epsilon: f64) -> Result<Norm, ModelError> {
-        let weight = self.parameter(prefix, format!("{prefix}.{name}.weight"), &[size], Initial::Ones, false)?;
-        let bias = self.parameter(prefix, format!("{prefix}.{name}.bias"), &[size], Initial::Zeros, false)?;
+        let weight = self.parameter(
+            prefix,
+            format!("{prefix}.{name}.weight"),
+            &[size],
+            Initial::Ones,
+            Part::Encoder,
+        )?;
+        let bias = self.parameter(
+            prefix,
+            format!("{prefix}.{name}.bias"),
+            &[size],
+            Initial::Zeros,
+            Part::Encoder,
+        )?;
         Ok(Norm { weight, bias, epsilon })
     }
 }

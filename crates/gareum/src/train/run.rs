@@ -195,7 +195,7 @@ pub fn train_and_save(
     tokenizer.check_fits(model.config().vocab_size)?;
     let directory = settings.output.dir.clone();
     create_directory(&directory)?;
-    let resume = options.resume.map(|path| resolve_checkpoint(path)).transpose()?;
+    let resume = options.resume.map(resolve_checkpoint).transpose()?;
     let encode = |examples: &[Example]| encode_examples(tokenizer, examples, settings.truncation());
     let train = encode(&prepared.parts.train)?;
     let validation = encode(&prepared.parts.validation)?;

@@ -187,10 +187,10 @@ impl Trainer<'_> {
 
             let step = progress.state.global_step;
             let is_last = step == plan.total_steps;
-            if (step % plan.eval_steps == 0 || is_last) && !self.validation.is_empty() {
+            if (step.is_multiple_of(plan.eval_steps) || is_last) && !self.validation.is_empty() {
                 stopped_early = self.evaluate(&mut progress, observe)? && self.settings.early_stopping.enabled;
             }
-            let due = step % self.settings.save_steps.unwrap_or(plan.eval_steps) == 0;
+            let due = step.is_multiple_of(self.settings.save_steps.unwrap_or(plan.eval_steps));
             if due || is_last || stopped_early {
                 self.save(&mut progress, observe)?;
             }
@@ -385,7 +385,7 @@ impl Trainer<'_> {
     fn log(&self, progress: &mut Progress, plan: &Plan, report: &StepReport) {
         progress.logged.0 += report.loss;
         progress.logged.1 += 1;
-        if report.step % self.settings.logging_steps == 0 || report.step == plan.total_steps {
+        if report.step.is_multiple_of(self.settings.logging_steps) || report.step == plan.total_steps {
             let (sum, steps) = std::mem::take(&mut progress.logged);
             progress.state.log([
                 ("loss".to_owned(), json!(sum / steps as f64)),
