@@ -79,14 +79,15 @@ fn special_tokens(config: &Map<String, Value>) -> Vec<String> {
         .collect()
 }
 
-/// Whether a vocabulary has words with capitals, which lower-casing would make unreachable. `transformers` lower-cases
-/// whenever `do_lower_case` is not written down.
+/// Whether a vocabulary has words that lower-casing would make unreachable. `transformers` lower-cases whenever
+/// `do_lower_case` is not written down. Asked of the result and not of `is_uppercase`: `ℝ`, which bert-base-uncased has, is
+/// a capital without a small letter.
 fn is_cased(vocabulary: &AHashMap<String, u32>) -> bool {
     let is_word = |token: &&String| !token.starts_with('[');
     vocabulary
         .keys()
         .filter(is_word)
-        .any(|token| token.chars().any(char::is_uppercase))
+        .any(|token| token.to_lowercase() != *token)
 }
 
 /// Puts normaliser, model and the `[CLS] A [SEP] B [SEP]` frame together.
@@ -162,4 +163,16 @@ pub(super) fn train<'a>(
         .train(&mut TrainerWrapper::from(trainer), texts)
         .map_err(|error| failed(error.to_string()))?;
     Ok(tokenizer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_vocabulary_is_cased_if_lower_casing_loses_words() {
+        let cased = |tokens: &[&str]| is_cased(&tokens.iter().map(|token| (*token).to_owned()).zip(0..).collect());
+        assert!(cased(&["[UNK]", "the", "The"]));
+        assert!(!cased(&["[UNK]", "the", "##ℝ", "배송"]));
+    }
 }
