@@ -37,12 +37,11 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         ..ColumnRequest::default()
     };
     let columns = request.resolve_inputs(&records)?;
-    let added = ADDED.map(|name| match records.columns().iter().any(|column| column == name) {
-        true => format!("predicted_{name}"),
-        false => name.to_owned(),
-    });
-    if added[0] != ADDED[0] {
-        display.note("the input has a column `label`; the predicted one is called `predicted_label`");
+    let added = ADDED.map(|name| free_name(name, records.columns()));
+    for (name, added) in ADDED.iter().zip(&added).filter(|(name, added)| name != added) {
+        display.note(format_args!(
+            "the input has a column `{name}`; the predicted one is called `{added}`"
+        ));
     }
     let header = records.columns().iter().cloned().chain(added).collect();
     let mut output = Output::open(&command.output, header)?;
@@ -78,6 +77,15 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         display.note(format_args!("{done} rows written to {}", command.output.display()));
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// `name`, with `predicted_` before it until no column has it.
+fn free_name(name: &str, columns: &[String]) -> String {
+    let mut name = name.to_owned();
+    while columns.contains(&name) {
+        name.insert_str(0, "predicted_");
+    }
+    name
 }
 
 /// A predictions file being written, under another name until it is complete.
@@ -150,7 +158,8 @@ impl Output {
         match &mut self.format {
             Format::JsonLines(file) => {
                 let row: Map<String, Value> = self.header.iter().cloned().zip(values.cloned()).collect();
-                serde_json::to_writer(&mut *file, &row)?;
+                // As an `io::Error`, by which a closed pipe is known.
+                serde_json::to_writer(&mut *file, &row).map_err(std::io::Error::from)?;
                 file.write_all(b"\n")?;
             }
             Format::Csv(writer) => {
