@@ -106,8 +106,8 @@ pub struct Train {
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
     /// Go on from a checkpoint-N directory, or from the latest one in a directory (default: the output directory)
-    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = "")]
-    pub resume: Option<PathBuf>,
+    #[arg(long, value_name = "DIR")]
+    pub resume: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Args)]

@@ -16,16 +16,16 @@ use crate::progress::{Display, TrainingProgress};
 pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common.quiet);
     let settings = Settings::load(command.settings.as_deref(), &overrides(command)?)?;
-    let resume = command.resume.as_ref().map(|path| match path.as_os_str().is_empty() {
-        true => settings.output.dir.clone(),
-        false => path.clone(),
-    });
+    let resume = command
+        .resume
+        .as_ref()
+        .map(|path| path.as_ref().unwrap_or(&settings.output.dir));
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
     let mut progress = TrainingProgress::new(display);
     let stop = stop_flag();
     let options = RunOptions {
-        resume: resume.as_deref(),
+        resume: resume.map(PathBuf::as_path),
         stop: &stop,
     };
     let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
