@@ -170,7 +170,7 @@ impl ModelConfig {
             supported: Family::MODEL_TYPES.map(|(name, _)| name).join(", "),
         })?;
         let mut parsed = family.read(&keys)?;
-        if parsed.hidden_size % parsed.num_attention_heads != 0 {
+        if !parsed.hidden_size.is_multiple_of(parsed.num_attention_heads) {
             let expected = format!(
                 "a multiple of the number of attention heads, {}",
                 parsed.num_attention_heads
