@@ -168,11 +168,11 @@ impl DataSettings {
             if self.test.is_some() { 0.0 } else { test },
         ];
         let sum: f64 = kept.iter().sum();
-        // A sum of zero is left as it is, for the splitter to refuse.
-        let ratios = if sum > 0.0 && self.split.iter().sum::<f64>() <= 1.0 + 1e-9 {
-            kept.map(|r| r / sum)
-        } else {
-            kept
+        // Fractions that do not sum to 1 are left as they are, for the splitter to refuse.
+        let is_whole = (self.split.iter().sum::<f64>() - 1.0).abs() < 1e-6;
+        let ratios = match is_whole && sum > 0.0 {
+            true => kept.map(|ratio| ratio / sum),
+            false => kept,
         };
         SplitOptions {
             ratios,
@@ -301,12 +301,15 @@ impl Default for OutputSettings {
     }
 }
 
+/// What helps who has named a file of data where settings belong.
+const NOT_SETTINGS: &str = "a settings file is TOML, such as gareum.toml; data is given with --train";
+
 /// Settings that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SettingsError {
     /// The file cannot be read.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}\nhint: {NOT_SETTINGS}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -360,7 +363,13 @@ impl Settings {
                     Some(span) => format!("{}:{}", path.display(), text[..span.start].matches('\n').count() + 1),
                     None => path.display().to_string(),
                 };
-                parse_error(place, error.message())
+                match parse_error(place, error.message()) {
+                    SettingsError::Parse { place, message, .. } if path.extension().is_none_or(|e| e != "toml") => {
+                        let hint = format!("\nhint: {NOT_SETTINGS}");
+                        SettingsError::Parse { place, message, hint }
+                    }
+                    error => error,
+                }
             })?;
             let parsed = parsed.relative_to(path.parent().unwrap_or(Path::new("")));
             table = Table::try_from(&parsed)
@@ -533,7 +542,7 @@ fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-/// Adds the nearest known key to serde's message about an unknown one.
+/// Says serde's message in our words, and adds the nearest known key if it is about an unknown one.
 fn parse_error(place: String, message: &str) -> SettingsError {
     // serde: unknown field `epoch`, expected one of `epochs`, `batch_size`, ...
     let mut names = message.split('`').skip(1).step_by(2);
@@ -542,16 +551,36 @@ fn parse_error(place: String, message: &str) -> SettingsError {
         .map(|name| (strsim::damerau_levenshtein(found, name), name))
         .min()
         .filter(|(distance, name)| *distance <= name.len() / 2);
-    let is_unknown = message.starts_with("unknown field") || message.starts_with("unknown variant");
-    let hint = match nearest {
-        Some((_, name)) if is_unknown => format!("\nhint: did you mean `{name}`?"),
-        _ => String::new(),
+    let (is_key, is_value) = (
+        message.starts_with("unknown field"),
+        message.starts_with("unknown variant"),
+    );
+    let elsewhere = || {
+        is_key
+            .then(|| key_path(&Table::try_from(Settings::default()).ok()?, found))
+            .flatten()
     };
-    SettingsError::Parse {
-        place,
-        message: message.trim().to_owned(),
-        hint,
-    }
+    let hint = match nearest {
+        Some((_, name)) if is_key || is_value => format!("\nhint: did you mean `{name}`?"),
+        _ => elsewhere().map_or(String::new(), |key| format!("\nhint: did you mean `{key}`?")),
+    };
+    let message = match message.trim().rsplit_once(", expected ") {
+        Some((found, "u64" | "usize")) => format!("{found}, expected a whole number of at least 0"),
+        Some((found, "f64")) => format!("{found}, expected a number"),
+        Some((found, kind)) if kind.starts_with("struct ") => format!("{found}, expected keys with values"),
+        _ if message.contains("OneOrMany") => "expected a name or a list of names".to_owned(),
+        _ => message.trim().to_owned(),
+    };
+    SettingsError::Parse { place, message, hint }
+}
+
+/// The dotted key that ends in `key`, if there is one.
+fn key_path(table: &Table, key: &str) -> Option<String> {
+    table.iter().find_map(|(name, value)| match value {
+        _ if name == key => Some(name.clone()),
+        Value::Table(inner) => Some(format!("{name}.{}", key_path(inner, key)?)),
+        _ => None,
+    })
 }
 
 #[cfg(test)]
@@ -604,7 +633,12 @@ mod tests {
                 "train.learning_rate=-1.0",
                 "train.learning_rate is -1, expected a number above 0",
             ),
-            ("train.epochs=abc", "invalid type: string \"abc\", expected u64"),
+            (
+                "train.epochs=abc",
+                "invalid type: string \"abc\", expected a whole number of at least 0",
+            ),
+            ("data.label=3", "data.label = 3: expected a name or a list of names"),
+            ("patience=3", "hint: did you mean `train.early_stopping.patience`?"),
             (
                 "train.precision=bf16",
                 "unknown variant `bf16`, expected `auto` or `f32`",
@@ -644,5 +678,14 @@ mod tests {
         assert!((ratios[0] - 0.75).abs() < 1e-12 && (ratios[1] - 0.25).abs() < 1e-12 && ratios[2] == 0.0);
         data.validation = Some("validation.csv".into());
         assert_eq!(data.split_options().ratios, [1.0, 0.0, 0.0]);
+        let data = DataSettings {
+            split: [0.5, 0.2, 0.2],
+            ..DataSettings::default()
+        };
+        assert_eq!(
+            data.split_options().ratios,
+            data.split,
+            "left for the splitter to refuse"
+        );
     }
 }
