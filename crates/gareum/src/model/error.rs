@@ -16,6 +16,16 @@ pub enum ModelError {
         /// What the system or the format says.
         reason: String,
     },
+    /// The weights cannot be read.
+    #[error("{}: {reason}\nhint: {hint}", path.display())]
+    Weights {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// `config.json` lacks a key or holds a value of the wrong kind.
     #[error("{path}: `{key}` is {found}, expected {expected}")]
     Config {

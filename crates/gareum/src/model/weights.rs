@@ -22,15 +22,24 @@ impl LoadedWeights {
     /// Reads `model.safetensors` of a directory.
     ///
     /// # Errors
-    /// [`ModelError::Read`] if there is none, or it is truncated or damaged.
+    /// [`ModelError::Read`] if there is none, [`ModelError::Weights`] if it is damaged or in another format.
     pub fn read(directory: &Path) -> Result<Self, ModelError> {
-        Self::open(directory.join("model.safetensors"))
+        let path = directory.join("model.safetensors");
+        let is_there = |name: &str| directory.join(name).exists();
+        if !path.exists() && (is_there("pytorch_model.bin") || is_there("model.safetensors.index.json")) {
+            return Err(ModelError::Weights {
+                path,
+                reason: "there are weights, but not in this form".to_owned(),
+                hint: "load them with `transformers` and save them as one file: save_pretrained(DIR, max_shard_size=\"100GB\")",
+            });
+        }
+        Self::open(path)
     }
 
     /// Reads any safetensors file.
     ///
     /// # Errors
-    /// [`ModelError::Read`] if there is none, or it is truncated or damaged.
+    /// [`ModelError::Read`] if there is none, [`ModelError::Weights`] if it is truncated or damaged.
     pub fn open(path: PathBuf) -> Result<Self, ModelError> {
         let data = std::fs::read(&path).map_err(|error| ModelError::Read {
             path: path.clone(),
@@ -40,7 +49,11 @@ impl LoadedWeights {
             Ok(tensors) => tensors.names().into_iter().map(str::to_owned).collect(),
             Err(error) => {
                 let reason = format!("not a complete safetensors file ({} bytes): {error}", data.len());
-                return Err(ModelError::Read { path, reason });
+                let hint = match data.starts_with(b"version https://git-lfs") {
+                    true => "this is a pointer of Git LFS; `git lfs pull` brings the file itself",
+                    false => "copy or download the file again",
+                };
+                return Err(ModelError::Weights { path, reason, hint });
             }
         };
         Ok(Self {
