@@ -16,14 +16,36 @@ const WRONG_INPUT: u8 = 2;
 /// Stopped by Ctrl-C, as shells count it.
 pub const INTERRUPTED: u8 = 130;
 
+/// What was typed cannot be done; the text says why.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
 /// Prints an error and returns its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_broken_pipe(error) {
         // The reader of our output has had enough, as `head` does.
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {error:#}");
+    eprintln!("error: {}", message(error));
     ExitCode::from(if is_input(error) { WRONG_INPUT } else { FAILED })
+}
+
+/// The error and its causes, but for those that the error has told of itself.
+fn message(error: &anyhow::Error) -> String {
+    let causes = error.chain().map(ToString::to_string);
+    let message = causes.reduce(|told, cause| match told.contains(&cause) {
+        true => told,
+        false => format!("{told}: {cause}"),
+    });
+    message.unwrap_or_default()
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
@@ -54,7 +76,8 @@ fn is_input(error: &anyhow::Error) -> bool {
                 _ => true,
             };
         }
-        cause.is::<DataError>()
+        cause.is::<Usage>()
+            || cause.is::<DataError>()
             || cause.is::<SettingsError>()
             || cause.is::<TokenizerError>()
             || cause.downcast_ref::<ModelError>().is_some_and(is_model_input)

@@ -25,7 +25,7 @@ pub enum PredictError {
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
     /// `gareum.json` is damaged.
-    #[error("{}: {reason}", path.display())]
+    #[error("{}: {reason}\nhint: train again, or remove the file: texts are then cut at the default length", path.display())]
     Description {
         /// The file.
         path: PathBuf,

@@ -8,6 +8,7 @@ use gareum::files;
 use gareum::predict::Predictor;
 use gareum::train::{encode_examples, evaluate};
 
+use super::check_output;
 use crate::arguments::{Common, Evaluate};
 use crate::progress::Display;
 
@@ -16,6 +17,9 @@ const MAX_TOKENS: usize = 4096;
 
 pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common.quiet);
+    if let Some(directory) = &command.report {
+        check_output(directory)?;
+    }
     let predictor = Predictor::load(&command.model)?;
     let columns = ColumnRequest {
         text: command.columns.text.clone(),

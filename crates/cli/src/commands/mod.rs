@@ -5,12 +5,13 @@ pub mod predict;
 pub mod quickstart;
 pub mod train;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gareum::train::PartReport;
 
-use crate::failure::INTERRUPTED;
+use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
 
 /// A flag that Ctrl-C (or a termination signal) sets; a second one ends the process at once.
@@ -27,6 +28,18 @@ fn stop_flag() -> Arc<AtomicBool> {
         eprintln!("warning: Ctrl-C will stop without a checkpoint: {error}");
     }
     flag
+}
+
+/// Refuses an output directory in whose place, or above it, there is a file: before any work is done.
+fn check_output(directory: &Path) -> Result<(), Usage> {
+    match directory.ancestors().find(|path| path.exists()) {
+        Some(found) if !found.is_dir() => Err(Usage(format!(
+            "{}: cannot write there: {} is a file\nhint: name another directory",
+            directory.display(),
+            found.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Says what was read from one file and what was left out.

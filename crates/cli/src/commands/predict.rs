@@ -5,13 +5,14 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use gareum::data::{ColumnRequest, Input, LabelSchema, ReadOptions, Record, Records};
 use gareum::files::temporary_name;
 use gareum::predict::{Prediction, PredictionColumns, Predictor};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Common, Predict};
+use crate::failure::Usage;
 use crate::progress::Display;
 
 /// Rows that are read, predicted and written at a time.
@@ -118,15 +119,22 @@ impl Output {
             Some("csv") => true,
             Some("jsonl" | "ndjson" | "json") => false,
             _ => {
-                return Err(gareum::data::DataError::UnknownFormat {
-                    path: path.display().to_string(),
-                    extension: extension.unwrap_or_default(),
-                })
-                .context("--output takes .csv or .jsonl");
+                let hint = "name a .jsonl or .csv file, or - for JSON lines on standard output";
+                let path = path.display();
+                bail!(Usage(format!(
+                    "{path}: the name does not say in which format to write\nhint: {hint}"
+                )));
             }
         };
+        let refused = |reason: &dyn std::fmt::Display| {
+            let hint = "name a file in a directory that exists";
+            Usage(format!("{}: cannot write: {reason}\nhint: {hint}", path.display()))
+        };
+        if path.is_dir() {
+            bail!(refused(&"it is a directory"));
+        }
         let temporary = temporary_name(path);
-        let file = File::create(&temporary).with_context(|| format!("{}: cannot write", path.display()))?;
+        let file = File::create(&temporary).map_err(|error| refused(&error))?;
         let file: Box<dyn Write> = Box::new(BufWriter::new(file));
         let format = match is_csv {
             true => {

@@ -15,7 +15,7 @@ use gareum::tokens::Tokenizer;
 use gareum::train::{Prepared, RunOptions};
 use serde_json::{Map, Value, json};
 
-use super::{stop_flag, train};
+use super::{check_output, stop_flag, train};
 use crate::arguments::{Common, Quickstart};
 use crate::failure::INTERRUPTED;
 use crate::progress::{Display, TrainingProgress};
@@ -64,6 +64,7 @@ fn settings(directory: &Path) -> anyhow::Result<Settings> {
 pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common.quiet);
     let settings = settings(&command.output)?;
+    check_output(&command.output)?;
     write_sample(&command.output)?;
     display.note("gareum quickstart: customer-support requests, 27 intents; nothing is downloaded");
     let prepared = gareum::train::prepare(&settings)?;

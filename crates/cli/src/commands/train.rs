@@ -8,7 +8,7 @@ use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
-use super::{describe_part, stop_flag};
+use super::{check_output, describe_part, stop_flag};
 use crate::arguments::{Common, Train};
 use crate::failure::INTERRUPTED;
 use crate::progress::{Display, TrainingProgress};
@@ -20,6 +20,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
         .resume
         .as_ref()
         .map(|path| path.as_ref().unwrap_or(&settings.output.dir));
+    check_output(&settings.output.dir)?;
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
     let mut progress = TrainingProgress::new(display);
