@@ -281,3 +281,29 @@ fn a_closed_pipe_is_no_error() {
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
     assert_eq!(output.status.code(), Some(0));
 }
+
+#[cfg(unix)]
+#[test]
+fn an_interrupted_prediction_leaves_nothing() {
+    use std::io::Write;
+    use std::process::{Command, Stdio};
+
+    let workspace = trained();
+    let mut child = Command::new(env!("CARGO_BIN_EXE_gareum"))
+        .current_dir(workspace.path(""))
+        .args(["predict", "--model", "model", "--output", "out.csv"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(b"the food was good\n").unwrap();
+    let half_written = || workspace.files().into_iter().any(|name| name.contains(".tmp"));
+    while !half_written() {
+        assert_eq!(child.try_wait().unwrap(), None, "ended before it was interrupted");
+        std::thread::yield_now();
+    }
+    let interrupt = Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+    assert!(interrupt.unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert!(!half_written() && !workspace.path("out.csv").exists());
+}

@@ -12,7 +12,7 @@ use gareum::predict::{Prediction, PredictionColumns, Predictor};
 use serde_json::{Map, Value};
 
 use crate::arguments::{Common, Predict};
-use crate::failure::Usage;
+use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
 
 /// Rows that are read, predicted and written at a time.
@@ -80,6 +80,18 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Makes Ctrl-C take the half-written file along.
+fn remove_when_interrupted(temporary: PathBuf) {
+    let installed = ctrlc::set_handler(move || {
+        // It is not there yet, or not any more, or it goes now.
+        let _ = std::fs::remove_file(&temporary);
+        std::process::exit(INTERRUPTED.into());
+    });
+    if let Err(error) = installed {
+        eprintln!("warning: Ctrl-C will leave a half-written file: {error}");
+    }
+}
+
 /// `name`, with `predicted_` before it until no column has it.
 fn free_name(name: &str, columns: &[String]) -> String {
     let mut name = name.to_owned();
@@ -134,6 +146,7 @@ impl Output {
             bail!(refused(&"it is a directory"));
         }
         let temporary = temporary_name(path);
+        remove_when_interrupted(temporary.clone());
         let file = File::create(&temporary).map_err(|error| refused(&error))?;
         let file: Box<dyn Write> = Box::new(BufWriter::new(file));
         let format = match is_csv {
