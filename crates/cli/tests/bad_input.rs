@@ -384,7 +384,7 @@ fn bases_whose_parts_do_not_fit() {
         "#);
     assert_snapshot!(configure("hidden_size", json!(32)), @"
         exit 2
-        error: base/model.safetensors: `bert.embeddings.word_embeddings.weight` has shape [54, 16], config.json says [54, 32]
+        error: base/model.safetensors: `bert.embeddings.word_embeddings.weight` has shape [54, 16], expected [54, 32]
         hint: the weights belong to another config.json
         ");
     assert_snapshot!(configure("num_hidden_layers", json!(2)), @"
@@ -597,8 +597,18 @@ fn runs_that_cannot_go_on() {
     workspace.write("three.csv", csv(&["text", "label"], &rows));
     assert_snapshot!(workspace.fail(&training("three.csv", "other", &["--resume", "model"])), @"
         exit 2
-        error: model/checkpoint-22/model.safetensors: `classifier.weight` has shape [2, 16], config.json says [3, 16]
-        hint: the checkpoint belongs to another model or other labels
+        error: model/checkpoint-22: the set of labels is fine, neg, pos (single_label) now and was neg, pos (single_label) when the checkpoint was written
+        hint: resume with the data and settings of that run, or start again without --resume
+        ");
+    assert_snapshot!(workspace.fail(&training("reviews.csv", "other", &["--resume", "model", "--set", "train.batch_size=5"])), @"
+        exit 2
+        error: model/checkpoint-22: train.batch_size is 5 now and was 8 when the checkpoint was written
+        hint: resume with the data and settings of that run, or start again without --resume
+        ");
+    assert_snapshot!(workspace.fail(&training("reviews.csv", "other", &["--resume", "model", "--set", "train.max_steps=3"])), @"
+        exit 2
+        error: model/checkpoint-22: 22 steps are done, the run would have 3
+        hint: raise train.epochs or train.max_steps
         ");
     workspace.write("model/checkpoint-22/trainer_state.json", "{}");
     assert_snapshot!(workspace.fail(&training("reviews.csv", "model", &["--resume"])), @"
@@ -619,7 +629,7 @@ fn a_run_that_diverges_says_so() {
     assert_snapshot!(message, @"
         exit 1
         error: step 3: the loss is NaN
-        hint: lower train.learning_rate (now 100000000000000000000000000000000000000) or train.max_grad_norm
+        hint: lower train.learning_rate (now 1e38) or train.max_grad_norm
         ");
     assert!(!workspace.path("model/model.safetensors").exists());
 }

@@ -6,6 +6,7 @@
 use std::cell::RefCell;
 
 use crate::buffer::Buffer;
+use crate::cpu::{for_each_rows, reduce};
 use crate::{DType, Error, ParameterId, Parameters, Real, Result, Tensor};
 
 /// What an operation left on the tape: takes the gradient of its output and passes gradients on to its inputs.
@@ -159,11 +160,12 @@ impl Gradients<'_> {
             None => *slot = Some(gradient),
             Some(sum) => {
                 let gradient = gradient.as_slice::<T>().unwrap_or_default();
-                crate::cpu::for_each_rows(sum, 1, |first, block| {
-                    for (sum, &value) in block.iter_mut().zip(&gradient[first..]) {
-                        *sum += value;
-                    }
-                });
+                for_each_rows(
+                    sum,
+                    1,
+                    #[inline(always)]
+                    |first, block| reduce::add(block, &gradient[first..]),
+                );
             }
         }
     }

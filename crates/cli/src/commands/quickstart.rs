@@ -83,7 +83,7 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         tokenizer.vocab_size()
     ));
     let mut progress = TrainingProgress::new(display);
-    let stop = stop_flag();
+    let stop = stop_flag("finishing the step");
     let options = RunOptions {
         resume: None,
         stop: &stop,

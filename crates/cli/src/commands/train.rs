@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 
 use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
@@ -24,7 +23,10 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
     let mut progress = TrainingProgress::new(display);
-    let stop = stop_flag();
+    let stop = stop_flag(match settings.train.save_total_limit {
+        0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
+        _ => "finishing the step and writing a checkpoint",
+    });
     let options = RunOptions {
         resume: resume.map(PathBuf::as_path),
         stop: &stop,
@@ -32,7 +34,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
     progress.finish();
     let report = result?;
-    Ok(finish(display, common, &report, &stop, &resume_command(command)))
+    Ok(finish(display, common, &report))
 }
 
 /// Says what the data is.
@@ -50,7 +52,7 @@ pub fn describe(display: Display, prepared: &Prepared) {
 }
 
 /// Says how the run came out.
-fn finish(display: Display, common: &Common, report: &RunReport, stop: &AtomicBool, resume: &str) -> ExitCode {
+fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode {
     let outcome = &report.outcome;
     if !report.notes.fresh.is_empty() {
         display.note(format_args!(
@@ -80,20 +82,28 @@ fn finish(display: Display, common: &Common, report: &RunReport, stop: &AtomicBo
         outcome.tokens as f64 / seconds
     ));
     if outcome.interrupted {
-        display.note(format_args!("interrupted; go on with: {resume}"));
-        debug_assert!(stop.load(std::sync::atomic::Ordering::Relaxed));
+        display.note(match &outcome.checkpoint {
+            Some(checkpoint) => format!("interrupted; go on with: {}", resume_command(checkpoint)),
+            None => "interrupted".to_owned(),
+        });
         return ExitCode::from(INTERRUPTED);
     }
     display.note(format_args!("saved to {}", report.directory.display()));
     ExitCode::SUCCESS
 }
 
-/// The same command with `--resume`.
-fn resume_command(command: &Train) -> String {
-    let mut words: Vec<String> = std::env::args().collect();
-    if command.resume.is_none() {
-        words.push("--resume".to_owned());
+/// The same command with `--resume CHECKPOINT`.
+fn resume_command(checkpoint: &Path) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut arguments = std::env::args().peekable();
+    while let Some(argument) = arguments.next() {
+        if argument == "--resume" {
+            arguments.next_if(|value| !value.starts_with('-'));
+        } else if !argument.starts_with("--resume=") {
+            words.push(argument);
+        }
     }
+    words.extend(["--resume".to_owned(), checkpoint.display().to_string()]);
     let quote = |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
         true => word.clone(),
         false => format!("'{}'", word.replace('\'', "'\\''")),

@@ -59,7 +59,7 @@ pub enum ModelError {
         names: Vec<String>,
     },
     /// A tensor has another shape than `config.json` says.
-    #[error("{}: `{name}` has shape {found:?}, config.json says {expected:?}\nhint: {hint}", path.display())]
+    #[error("{}: `{name}` has shape {found:?}, expected {expected:?}\nhint: {hint}", path.display())]
     Shape {
         /// The weights file.
         path: PathBuf,

@@ -9,9 +9,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use tensor::optimizer::AdamW;
+use tensor::random::combine;
 use tensor::{ParameterId, Parameters, Tensor};
 
-use super::{EarlyStopping, TrainError, TrainerState};
+use super::{EarlyStopping, EncodedExample, TrainError, TrainerState};
+use crate::data::{LabelSchema, Target};
 use crate::files::{WriteError, create_directory, write_atomically};
 use crate::metrics::Metrics;
 use crate::model::{LoadedWeights, Model, ModelError, save_tensors};
@@ -30,12 +32,74 @@ pub(super) struct Checkpoint {
     pub state: TrainerState,
     pub stopping: EarlyStopping,
     pub best: Option<(Metrics, Parameters)>,
+    /// Sum of losses and steps since the last log entry.
+    pub logged: (f64, u64),
 }
 
 #[derive(Serialize, Deserialize)]
 struct OwnState {
     stopping: EarlyStopping,
     best: Option<Metrics>,
+    logged: (f64, u64),
+    identity: Identity,
+}
+
+/// What a run must have in common with a checkpoint to go on from it: without any of these, the step number would point at
+/// other rows or the head at other labels. Rates and lengths of the schedule may change.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Identity {
+    pub labels: LabelSchema,
+    pub examples: usize,
+    /// A hash of all tokens and labels.
+    pub data: String,
+    pub batch_size: usize,
+    pub seed: u64,
+}
+
+impl Identity {
+    pub fn new(labels: &LabelSchema, examples: &[EncodedExample], batch_size: usize, seed: u64) -> Self {
+        let mut hash = 0;
+        let mut add = |number: u64| hash = combine(hash, number);
+        for example in examples {
+            add(example.encoded.input_ids.len() as u64);
+            example.encoded.input_ids.iter().for_each(|&id| add(id.into()));
+            match &example.target {
+                Target::Value(value) => add(value.to_bits().into()),
+                target => target.ids().iter().for_each(|&id| add(id.into())),
+            }
+        }
+        Self {
+            labels: labels.clone(),
+            examples: examples.len(),
+            data: format!("{hash:016x}"),
+            batch_size,
+            seed,
+        }
+    }
+
+    /// What differs from the run that wrote a checkpoint, in words; `None` if nothing does.
+    fn difference(&self, saved: &Self) -> Option<String> {
+        let differs = |what: &str, own: &dyn std::fmt::Display, saved: &dyn std::fmt::Display| {
+            Some(format!(
+                "{what} is {own} now and was {saved} when the checkpoint was written"
+            ))
+        };
+        if self.labels != saved.labels {
+            let list = |schema: &LabelSchema| format!("{} ({})", schema.names.join(", "), schema.task);
+            return differs("the set of labels", &list(&self.labels), &list(&saved.labels));
+        }
+        match () {
+            () if self.batch_size != saved.batch_size => {
+                differs("train.batch_size", &self.batch_size, &saved.batch_size)
+            }
+            () if self.seed != saved.seed => differs("train.seed", &self.seed, &saved.seed),
+            () if self.examples != saved.examples => {
+                differs("the number of training rows", &self.examples, &saved.examples)
+            }
+            () if self.data != saved.data => differs("the hash of the training rows", &self.data, &saved.data),
+            () => None,
+        }
+    }
 }
 
 /// The directory name of a step's checkpoint.
@@ -43,8 +107,9 @@ pub(super) fn name(step: u64) -> String {
     format!("checkpoint-{step}")
 }
 
-/// The checkpoints in a directory, earliest first. A directory that is still being written has another name.
-fn all(directory: &Path) -> Vec<(u64, PathBuf)> {
+/// The checkpoints in a directory, oldest first: by the time they were written, because a directory may hold those of an
+/// earlier run with more steps. One that is still being written has another name.
+fn all(directory: &Path) -> Vec<PathBuf> {
     let Ok(entries) = fs::read_dir(directory) else {
         return Vec::new();
     };
@@ -55,32 +120,50 @@ fn all(directory: &Path) -> Vec<(u64, PathBuf)> {
             .parse::<u64>()
             .ok()
     };
-    let mut found: Vec<(u64, PathBuf)> = entries
+    let written = |path: &Path| {
+        fs::metadata(path.join(STATE))
+            .and_then(|metadata| metadata.modified())
+            .ok()
+    };
+    let mut found: Vec<_> = entries
         .flatten()
-        .filter_map(|entry| Some((step(&entry.path())?, entry.path())))
+        .filter_map(|entry| Some((written(&entry.path())?, step(&entry.path())?, entry.path())))
         .collect();
     found.sort();
-    found
+    found.into_iter().map(|(_, _, path)| path).collect()
 }
 
-/// The checkpoint with the most steps in a directory.
+/// The checkpoint that was written last.
 pub(super) fn latest(directory: &Path) -> Option<PathBuf> {
-    all(directory).pop().map(|(_, path)| path)
+    all(directory).pop()
 }
 
-pub(super) fn write(
-    path: &Path,
-    model: &Model,
-    (tokenizer, max_length): (&Tokenizer, usize),
-    optimizer: &AdamW,
-    (state, stopping): (&TrainerState, &EarlyStopping),
-    best: Option<(&Metrics, &Parameters)>,
-) -> Result<(), TrainError> {
+/// What a checkpoint is written from.
+pub(super) struct Snapshot<'a> {
+    pub model: &'a Model,
+    pub tokenizer: &'a Tokenizer,
+    pub max_length: usize,
+    pub optimizer: &'a AdamW,
+    pub state: &'a TrainerState,
+    pub stopping: &'a EarlyStopping,
+    pub best: Option<&'a (Metrics, Parameters)>,
+    pub logged: (f64, u64),
+    pub identity: &'a Identity,
+}
+
+pub(super) fn write(path: &Path, snapshot: &Snapshot<'_>) -> Result<(), TrainError> {
+    let Snapshot {
+        model,
+        optimizer,
+        state,
+        best,
+        ..
+    } = snapshot;
     let temporary = crate::files::temporary_name(path);
     let result = (|| {
         create_directory(&temporary)?;
         model.save(&temporary)?;
-        tokenizer.save(&temporary, max_length)?;
+        snapshot.tokenizer.save(&temporary, snapshot.max_length)?;
         let moments = model
             .parameters
             .iter()
@@ -93,8 +176,10 @@ pub(super) fn write(
             save_tensors(&temporary.join(BEST), tensors)?;
         }
         let own = OwnState {
-            stopping: stopping.clone(),
+            stopping: snapshot.stopping.clone(),
             best: best.map(|(metrics, _)| metrics.clone()),
+            logged: snapshot.logged,
+            identity: snapshot.identity.clone(),
         };
         write_json(&temporary.join(OWN_STATE), &own)?;
         write_json(&temporary.join(STATE), state)?;
@@ -124,18 +209,18 @@ fn remove(path: &Path) -> Result<(), WriteError> {
     fs::remove_dir_all(path).map_err(|error| WriteError::new(path, &error))
 }
 
-/// Removes all but the last `limit` checkpoints. Each holds the best weights so far, so that none of the removed ones is
+/// Removes all but the `limit` checkpoints that were written last. Each holds the best weights so far, so that none of the removed ones is
 /// missed.
 pub(super) fn rotate(directory: &Path, limit: usize, newest: &Path) -> Result<(), TrainError> {
     let checkpoints = all(directory);
     let surplus = checkpoints.len().saturating_sub(limit.max(1));
-    for (_, path) in checkpoints.iter().take(surplus).filter(|(_, path)| path != newest) {
+    for path in checkpoints.iter().take(surplus).filter(|path| *path != newest) {
         remove(path)?;
     }
     Ok(())
 }
 
-pub(super) fn read(path: &Path, model: &Model) -> Result<Checkpoint, TrainError> {
+pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Checkpoint, TrainError> {
     let hint = "name another checkpoint, or start again without --resume";
     let failed = |file: &str, reason: String| TrainError::Resume {
         path: path.join(file),
@@ -148,6 +233,14 @@ pub(super) fn read(path: &Path, model: &Model) -> Result<Checkpoint, TrainError>
     }
     let state: TrainerState = parse(path.join(STATE)).map_err(|reason| failed(STATE, reason))?;
     let own: OwnState = parse(path.join(OWN_STATE)).map_err(|reason| failed(OWN_STATE, reason))?;
+    if let Some(reason) = identity.difference(&own.identity) {
+        let hint = "resume with the data and settings of that run, or start again without --resume";
+        return Err(TrainError::Resume {
+            path: path.to_owned(),
+            reason,
+            hint,
+        });
+    }
     let parameters = read_parameters(&path.join(WEIGHTS), model)?;
     let moments = LoadedWeights::open(path.join(OPTIMIZER))?;
     let moments = model
@@ -175,6 +268,7 @@ pub(super) fn read(path: &Path, model: &Model) -> Result<Checkpoint, TrainError>
         state,
         stopping: own.stopping,
         best,
+        logged: own.logged,
     })
 }
 

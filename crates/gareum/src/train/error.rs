@@ -49,7 +49,7 @@ pub enum TrainError {
     },
     /// The loss became infinite or not a number.
     #[error(
-        "step {step}: the loss is {loss}\nhint: lower train.learning_rate (now {learning_rate}) or train.max_grad_norm"
+        "step {step}: the loss is {loss}\nhint: lower train.learning_rate (now {learning_rate:e}) or train.max_grad_norm"
     )]
     NotFinite {
         /// Number of the step, from 1.

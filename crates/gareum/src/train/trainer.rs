@@ -11,7 +11,7 @@ use serde_json::json;
 use tensor::optimizer::{AdamW, AdamWOptions, clip_global_norm};
 use tensor::{ParameterGradients, Parameters, Tape};
 
-use super::checkpoint::{self, Checkpoint};
+use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
 use super::{EarlyStopping, Evaluation, TrainError, TrainerState, evaluate, has_weight_decay};
 use crate::data::{Target, Task};
 use crate::head;
@@ -118,6 +118,8 @@ pub struct Outcome {
     pub tokens: u64,
     /// Time spent in those steps; evaluations and checkpoints are not counted.
     pub step_time: Duration,
+    /// The checkpoint that was written last, if any.
+    pub checkpoint: Option<PathBuf>,
 }
 
 /// Trains a model.
@@ -151,6 +153,7 @@ struct Progress {
     last_checkpoint: Option<PathBuf>,
     /// Sum of losses and steps since the last log entry.
     logged: (f64, u64),
+    identity: Identity,
     outcome: (u64, u64, Duration),
 }
 
@@ -229,6 +232,7 @@ impl Trainer<'_> {
             examples,
             tokens,
             step_time,
+            checkpoint: progress.last_checkpoint,
         })
     }
 
@@ -287,7 +291,9 @@ impl Trainer<'_> {
         };
         let mut optimizer = AdamW::new(&self.model.parameters, AdamWOptions::default(), decay);
         let mut stopping = EarlyStopping::new(self.monitor()?, early.min_delta, early.patience);
-        let (mut best, mut last_checkpoint) = (None, None);
+        let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
+        let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
+        let identity = Identity::new(self.model.schema(), self.train, batch_size, seed);
         if let Some(path) = self.resume {
             let Checkpoint {
                 parameters,
@@ -295,10 +301,23 @@ impl Trainer<'_> {
                 state: saved,
                 stopping: watched,
                 best: kept,
-            } = checkpoint::read(path, self.model)?;
+                logged: sum,
+            } = checkpoint::read(path, self.model, &identity)?;
             self.model.parameters = parameters;
             optimizer.restore(saved.global_step, moments);
-            (state, stopping, best) = (saved, watched, kept);
+            if saved.global_step > plan.total_steps {
+                let reason = format!(
+                    "{} steps are done, the run would have {}",
+                    saved.global_step, plan.total_steps
+                );
+                let hint = "raise train.epochs or train.max_steps";
+                return Err(TrainError::Resume {
+                    path: path.to_owned(),
+                    reason,
+                    hint,
+                });
+            }
+            (state, stopping, best, logged) = (saved, watched, kept, sum);
             last_checkpoint = Some(path.to_owned());
         }
         state.eval_steps = plan.eval_steps;
@@ -314,7 +333,8 @@ impl Trainer<'_> {
             stopping,
             best,
             last_checkpoint,
-            logged: (0.0, 0),
+            logged,
+            identity,
             outcome: (0, 0, Duration::ZERO),
         })
     }
@@ -447,17 +467,18 @@ impl Trainer<'_> {
         if state.best_global_step == Some(state.global_step) {
             state.best_model_checkpoint = Some(path.display().to_string());
         }
-        checkpoint::write(
-            &path,
-            self.model,
-            (self.tokenizer, self.max_length),
-            &progress.optimizer,
-            (&progress.state, &progress.stopping),
-            progress
-                .best
-                .as_ref()
-                .map(|(metrics, parameters)| (metrics, parameters)),
-        )?;
+        let snapshot = Snapshot {
+            model: self.model,
+            tokenizer: self.tokenizer,
+            max_length: self.max_length,
+            optimizer: &progress.optimizer,
+            state: &progress.state,
+            stopping: &progress.stopping,
+            best: progress.best.as_ref(),
+            logged: progress.logged,
+            identity: &progress.identity,
+        };
+        checkpoint::write(&path, &snapshot)?;
         checkpoint::rotate(directory, self.settings.save_total_limit, &path)?;
         progress.last_checkpoint = Some(path.clone());
         observe(Event::Saved(&path));

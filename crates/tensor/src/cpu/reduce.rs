@@ -1,4 +1,4 @@
-//! Sums over a row. Sixteen partial sums are kept side by side, which vectorises on every instruction set and fixes the
+//! Sums of rows and over a row. For the latter, sixteen partial sums are kept side by side, which vectorises on every instruction set and fixes the
 //! order of the additions, so that all of them give the same bits.
 
 use crate::Real;
@@ -16,6 +16,14 @@ fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
         width /= 2;
     }
     lanes[0]
+}
+
+/// sum ← sum + row, as far as the shorter reaches.
+#[inline(always)]
+pub fn add<T: Real>(sum: &mut [T], row: &[T]) {
+    for (sum, &value) in sum.iter_mut().zip(row) {
+        *sum += value;
+    }
 }
 
 /// Σ f(a, b) over two rows of the same length.

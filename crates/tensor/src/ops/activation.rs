@@ -73,42 +73,48 @@ impl Activation {
     /// y = f(x) over a slice.
     #[inline(always)]
     pub(crate) fn forward<T: Real>(self, inputs: &[T], outputs: &mut [T]) {
-        let pairs = outputs.iter_mut().zip(inputs);
         match self {
-            Self::Identity => pairs.for_each(|(y, &x)| *y = x),
-            Self::Gelu => pairs.for_each(|(y, &x)| *y = x * normal_cdf(x)),
-            Self::GeluTanh => pairs.for_each(|(y, &x)| *y = half::<T>() * x * (T::ONE + gelu_tanh_inner(x))),
-            Self::Relu => pairs.for_each(|(y, &x)| *y = if x > T::ZERO { x } else { T::ZERO }),
-            Self::Silu => pairs.for_each(|(y, &x)| *y = x * sigmoid(x)),
-            Self::Tanh => pairs.for_each(|(y, &x)| *y = x.tanh()),
+            Self::Identity => outputs.copy_from_slice(inputs),
+            Self::Gelu => map(inputs, outputs, |_, x| x * normal_cdf(x)),
+            Self::GeluTanh => map(inputs, outputs, |_, x| half::<T>() * x * (T::ONE + gelu_tanh_inner(x))),
+            Self::Relu => map(inputs, outputs, |_, x| if x > T::ZERO { x } else { T::ZERO }),
+            Self::Silu => map(inputs, outputs, |_, x| x * sigmoid(x)),
+            Self::Tanh => map(inputs, outputs, |_, x| x.tanh()),
         }
     }
 
     /// g ← g · f′(x) over a slice.
     #[inline(always)]
     pub(crate) fn backward<T: Real>(self, inputs: &[T], gradients: &mut [T]) {
-        let pairs = gradients.iter_mut().zip(inputs);
         match self {
             Self::Identity => {}
-            Self::Gelu => pairs.for_each(|(g, &x)| {
+            Self::Gelu => map(inputs, gradients, |g, x| {
                 let density = T::from_f64(0.398_942_280_401_432_7) * (-half::<T>() * x * x).exp();
-                *g *= normal_cdf(x) + x * density;
+                g * (normal_cdf(x) + x * density)
             }),
-            Self::GeluTanh => pairs.for_each(|(g, &x)| {
+            Self::GeluTanh => map(inputs, gradients, |g, x| {
                 let tanh = gelu_tanh_inner(x);
                 let inner = T::from_f64(SQRT_2_OVER_PI) * (T::ONE + T::from_f64(3.0 * CUBIC) * x * x);
-                *g *= half::<T>() * (T::ONE + tanh) + half::<T>() * x * (T::ONE - tanh * tanh) * inner;
+                g * (half::<T>() * (T::ONE + tanh) + half::<T>() * x * (T::ONE - tanh * tanh) * inner)
             }),
-            Self::Relu => pairs.for_each(|(g, &x)| *g = if x > T::ZERO { *g } else { T::ZERO }),
-            Self::Silu => pairs.for_each(|(g, &x)| {
+            Self::Relu => map(inputs, gradients, |g, x| if x > T::ZERO { g } else { T::ZERO }),
+            Self::Silu => map(inputs, gradients, |g, x| {
                 let sigmoid = sigmoid(x);
-                *g *= sigmoid * (T::ONE + x * (T::ONE - sigmoid));
+                g * sigmoid * (T::ONE + x * (T::ONE - sigmoid))
             }),
-            Self::Tanh => pairs.for_each(|(g, &x)| {
+            Self::Tanh => map(inputs, gradients, |g, x| {
                 let tanh = x.tanh();
-                *g *= T::ONE - tanh * tanh;
+                g * (T::ONE - tanh * tanh)
             }),
         }
+    }
+}
+
+/// v ← f(v, x) over two slices. A plain loop: iterator adapters are compiled apart from it, without vector instructions.
+#[inline(always)]
+fn map<T: Real>(inputs: &[T], values: &mut [T], f: impl Fn(T, T) -> T) {
+    for (value, &x) in values.iter_mut().zip(inputs) {
+        *value = f(*value, x);
     }
 }
 

@@ -238,14 +238,18 @@ fn forward_sequence<T: Real>(
 #[inline(always)]
 fn softmax<T: Real>(scores: &mut [T]) -> T {
     let largest = reduce::max(scores);
-    scores.iter_mut().for_each(|score| *score = (*score - largest).exp());
+    for score in scores.iter_mut() {
+        *score = (*score - largest).exp();
+    }
     let sum = reduce::sum(
         scores,
         #[inline(always)]
         |score| score,
     );
     let inverse = T::ONE / sum;
-    scores.iter_mut().for_each(|score| *score *= inverse);
+    for score in scores.iter_mut() {
+        *score *= inverse;
+    }
     largest + sum.ln()
 }
 
@@ -310,9 +314,15 @@ fn backward_sequence<T: Real>(
                             |o, d_o| o * d_o,
                         );
                         let log_sum = saved.log_sums[token * layout.heads + index];
-                        p.iter_mut().for_each(|p| *p = (*p - log_sum).exp());
+                        for p in p.iter_mut() {
+                            *p = (*p - log_sum).exp();
+                        }
                         match layout.dropout {
-                            None => p.iter().zip(g).for_each(|(&p, g)| *g = p * (*g - row_sum)),
+                            None => {
+                                for (&p, g) in p.iter().zip(g) {
+                                    *g = p * (*g - row_sum);
+                                }
+                            }
                             Some(dropout) => {
                                 let mask = dropout.row(token * layout.heads + index);
                                 let scale = dropout.scale::<T>();

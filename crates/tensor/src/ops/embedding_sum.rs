@@ -3,7 +3,7 @@
 //! Gradient: the row of a table gets the sum of the gradients of all tokens that used it.
 
 use crate::buffer::Buffer;
-use crate::cpu::for_each_rows;
+use crate::cpu::{for_each_rows, reduce};
 use crate::ops::with_real;
 use crate::{Error, Real, Result, Tape, Tensor, Var};
 
@@ -55,7 +55,7 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
                     if index == 0 {
                         row.copy_from_slice(source);
                     } else {
-                        row.iter_mut().zip(source).for_each(|(sum, &value)| *sum += value);
+                        reduce::add(row, source);
                     }
                 }
             }
@@ -77,7 +77,7 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
                         }
                         for (row, &id) in gradient.chunks_exact(hidden_size.max(1)).zip(ids) {
                             let sum = &mut sum[id as usize * hidden_size..][..hidden_size];
-                            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+                            reduce::add(sum, row);
                         }
                     });
                 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 
 use crate::buffer::Buffer;
 use crate::cpu::product::{Arguments, Matrix};
-use crate::cpu::{for_each_rows, rows_per_task, vectorised};
+use crate::cpu::{for_each_rows, reduce, rows_per_task, vectorised};
 use crate::ops::with_real;
 use crate::{Activation, Error, Real, Result, Tape, Tensor, Var};
 
@@ -58,11 +58,16 @@ fn run<T: Real>(tape: &Tape, input: &Var, weight: &Var, bias: Option<&Var>, acti
         parallel: true,
     });
     if let Some(b) = b {
-        for_each_rows(&mut before, out_features, |_, block| {
-            for row in block.chunks_exact_mut(out_features) {
-                row.iter_mut().zip(b).for_each(|(z, &b)| *z += b);
-            }
-        });
+        for_each_rows(
+            &mut before,
+            out_features,
+            #[inline(always)]
+            |_, block| {
+                for row in block.chunks_exact_mut(out_features) {
+                    reduce::add(row, b);
+                }
+            },
+        );
     }
     let shape = [rows, out_features];
     let inputs = [Some(input), Some(weight), bias];
@@ -149,7 +154,7 @@ fn add_column_sums<T: Real>(values: &[T], columns: usize, sum: &mut [T], fresh: 
                 #[inline(always)]
                 || {
                     for row in values.chunks_exact(columns) {
-                        out.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+                        reduce::add(out, row);
                     }
                 },
             );
@@ -163,7 +168,7 @@ pub(super) fn collect_partial_sums<T: Real>(partial: &[T], sum: &mut [T], fresh:
         sum.fill(T::ZERO);
     }
     for row in partial.chunks_exact(sum.len().max(1)) {
-        sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+        reduce::add(sum, row);
     }
 }
 

@@ -1,6 +1,7 @@
 //! `pool_first`: the first row of every packed sequence, which is where BERT-like encoders gather what they classify by.
 
 use crate::buffer::Buffer;
+use crate::cpu::reduce;
 use crate::ops::with_real;
 use crate::{Error, Real, Result, Tape, Tensor, Var};
 
@@ -49,7 +50,7 @@ fn run<T: Real>(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Va
                 }
                 for (row, &start) in gradient.chunks_exact(hidden_size.max(1)).zip(&starts) {
                     let sum = &mut sum[start * hidden_size..][..hidden_size];
-                    sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value);
+                    reduce::add(sum, row);
                 }
             });
             Ok(())

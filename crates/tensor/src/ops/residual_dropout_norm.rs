@@ -124,7 +124,7 @@ fn run<T: Real>(tape: &Tape, operands: Operands<'_>) -> Result<Var> {
                             dropout.apply_row(first + row, s);
                         }
                         if let Some(r) = r {
-                            s.iter_mut().zip(&r[range]).for_each(|(s, &r)| *s += r);
+                            reduce::add(s, &r[range]);
                         }
                         normalise(s, y, gamma, beta, epsilon, statistics);
                     }
@@ -222,7 +222,9 @@ fn backward_row<T: Real>(dy: &mut [T], s: &[T], gamma: &[T], statistics: &[T], d
         *d_weight += dy * (s - mean) * inverse;
         *d_bias += dy;
     }
-    dy.iter_mut().zip(gamma).for_each(|(dy, &gamma)| *dy *= gamma);
+    for (dy, &gamma) in dy.iter_mut().zip(gamma) {
+        *dy *= gamma;
+    }
     let mean_g = reduce::sum(
         dy,
         #[inline(always)]
