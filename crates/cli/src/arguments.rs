@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
-/// From labelled text to a trained, measured and usable classifier.
+/// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
     name = "gareum",
     version,
-    about,
+    about = "From labelled text to a trained, measured and usable classifier",
     propagate_version = true,
     arg_required_else_help = true
 )]
@@ -22,6 +22,7 @@ pub struct Arguments {
 
 /// Flags of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Common options")]
 pub struct Common {
     /// Show no progress and no notes, only results and errors
     #[arg(long, short, global = true)]
