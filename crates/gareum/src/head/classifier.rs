@@ -1,10 +1,9 @@
 //! The classification head of `transformers`' `…ForSequenceClassification`: first token → dropout → dense → activation →
 //! dropout → classifier. Families differ in the activation, the first dropout and the names (`model/families/`).
 
-use tensor::{Activation, Parameters, Tape, Var, ops};
+use tensor::{Activation, Var, ops};
 
-use crate::model::{Builder, Linear, ModelConfig, ModelError, Noise, mask};
-use crate::tokens::PackedBatch;
+use crate::model::{Builder, Linear, ModelConfig, ModelError, Pass};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
@@ -35,26 +34,11 @@ impl Head {
     }
 
     /// `[tokens, hidden_size]` to `[batch, labels]`.
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        hidden: &Var,
-        batch: &PackedBatch,
-        noise: Option<Noise>,
-    ) -> tensor::Result<Var> {
-        let pooled = ops::pool_first(tape, hidden, &batch.sequence_starts)?;
-        let pooled = ops::dropout(
-            tape,
-            &pooled,
-            mask(noise, self.input_dropout, self.site, batch.first_example),
-        )?;
-        let dense = self.dense.forward(tape, parameters, &pooled, self.activation)?;
-        let dense = ops::dropout(
-            tape,
-            &dense,
-            mask(noise, self.hidden_dropout, self.site + 1, batch.first_example),
-        )?;
-        self.classifier.forward(tape, parameters, &dense, Activation::Identity)
+    pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
+        let pooled = ops::pool_first(pass.tape, hidden, &pass.batch.sequence_starts)?;
+        let pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
+        let dense = self.dense.forward(pass, &pooled, self.activation)?;
+        let dense = ops::dropout(pass.tape, &dense, pass.example_mask(self.hidden_dropout, self.site + 1))?;
+        self.classifier.forward(pass, &dense, Activation::Identity)
     }
 }

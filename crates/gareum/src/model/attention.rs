@@ -1,9 +1,8 @@
 //! Multi-head self-attention with the residual sum and norm that close it.
 
-use tensor::{Activation, Parameters, Tape, Var, ops};
+use tensor::{Activation, Var, ops};
 
-use super::{Builder, Linear, ModelConfig, ModelError, Noise, Norm, mask};
-use crate::tokens::PackedBatch;
+use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
@@ -47,20 +46,21 @@ impl Attention {
     }
 
     /// `[tokens, hidden_size]` to the same.
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        hidden: &Var,
-        batch: &PackedBatch,
-        noise: Option<Noise>,
-    ) -> tensor::Result<Var> {
-        let project = |linear: &Linear| linear.forward(tape, parameters, hidden, Activation::Identity);
+    pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
+        let project = |linear: &Linear| linear.forward(pass, hidden, Activation::Identity);
         let (query, key, value) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
-        let dropout = mask(noise, self.probability_dropout, self.site, batch.first_token);
-        let context = ops::attention(tape, &query, &key, &value, &batch.sequence_starts, self.heads, dropout)?;
-        let output = self.output.forward(tape, parameters, &context, Activation::Identity)?;
-        let dropout = mask(noise, self.output_dropout, self.site + 1, batch.first_token);
-        self.norm.forward_residual(tape, parameters, &output, hidden, dropout)
+        let dropout = pass.token_mask(self.probability_dropout, self.site);
+        let context = ops::attention(
+            pass.tape,
+            &query,
+            &key,
+            &value,
+            &pass.batch.sequence_starts,
+            self.heads,
+            dropout,
+        )?;
+        let output = self.output.forward(pass, &context, Activation::Identity)?;
+        let dropout = pass.token_mask(self.output_dropout, self.site + 1);
+        self.norm.forward_residual(pass, &output, hidden, dropout)
     }
 }

@@ -1,10 +1,9 @@
 //! What a token's hidden state starts from: word, position and token type, summed, normed, dropped out and, where the
 //! embeddings are narrower than the hidden states, projected.
 
-use tensor::{Activation, ParameterId, Parameters, Tape, Var, ops};
+use tensor::{Activation, ParameterId, Var, ops};
 
-use super::{Builder, Linear, ModelConfig, ModelError, Noise, Norm, mask};
-use crate::tokens::PackedBatch;
+use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 /// Dropout site of the embeddings; `encoder.rs` numbers the others.
 const SITE: usize = 0;
@@ -45,35 +44,29 @@ impl Embeddings {
     }
 
     /// `[tokens, hidden_size]`
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        batch: &PackedBatch,
-        noise: Option<Noise>,
-    ) -> tensor::Result<Var> {
-        let starts = batch.sequence_starts.windows(2);
+    pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
+        let starts = pass.batch.sequence_starts.windows(2);
         let positions: Vec<u32> = starts
             .flat_map(|pair| (0..pair[1] - pair[0]).map(|p| p + self.position_offset))
             .collect();
-        let words = tape.parameter(parameters, self.words);
-        let position_table = tape.parameter(parameters, self.positions);
-        let type_table = self.token_types.map(|id| tape.parameter(parameters, id));
+        let words = pass.parameter(self.words);
+        let position_table = pass.parameter(self.positions);
+        let type_table = self.token_types.map(|id| pass.parameter(id));
         let zeros;
         let token_types = if self.single_type {
-            zeros = vec![0; batch.token_type_ids.len()];
+            zeros = vec![0; pass.batch.token_type_ids.len()];
             &zeros
         } else {
-            &batch.token_type_ids
+            &pass.batch.token_type_ids
         };
-        let mut tables: Vec<(&Var, &[u32])> = vec![(&words, &batch.input_ids), (&position_table, &positions)];
+        let mut tables: Vec<(&Var, &[u32])> = vec![(&words, &pass.batch.input_ids), (&position_table, &positions)];
         tables.extend(type_table.as_ref().map(|table| (table, token_types.as_slice())));
-        let sum = ops::embedding_sum(tape, &tables)?;
-        let normed = self.norm.forward(tape, parameters, &sum)?;
-        let dropped = ops::dropout(tape, &normed, mask(noise, self.dropout, SITE, batch.first_token))?;
+        let sum = ops::embedding_sum(pass.tape, &tables)?;
+        let normed = self.norm.forward(pass, &sum)?;
+        let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, SITE))?;
         match &self.project {
             None => Ok(dropped),
-            Some(project) => project.forward(tape, parameters, &dropped, Activation::Identity),
+            Some(project) => project.forward(pass, &dropped, Activation::Identity),
         }
     }
 }

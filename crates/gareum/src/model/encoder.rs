@@ -3,13 +3,12 @@
 //! Dropout sites are numbered so that masks stay the same when code moves: embeddings 0; layer l: attention probabilities
 //! 3l + 1, attention output 3l + 2, feed-forward output 3l + 3; head: input 3L + 1, hidden 3L + 2.
 
-use tensor::{Parameters, Tape, Var};
+use tensor::Var;
 
 use super::attention::Attention;
 use super::embeddings::Embeddings;
 use super::feed_forward::FeedForward;
-use super::{Builder, ModelConfig, ModelError, Noise};
-use crate::tokens::PackedBatch;
+use super::{Builder, ModelConfig, ModelError, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
@@ -40,17 +39,11 @@ impl Encoder {
     }
 
     /// `[tokens, hidden_size]`
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        batch: &PackedBatch,
-        noise: Option<Noise>,
-    ) -> tensor::Result<Var> {
-        let mut hidden = self.embeddings.forward(tape, parameters, batch, noise)?;
+    pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
+        let mut hidden = self.embeddings.forward(pass)?;
         for layer in &self.layers {
-            hidden = layer.attention.forward(tape, parameters, &hidden, batch, noise)?;
-            hidden = layer.feed_forward.forward(tape, parameters, &hidden, batch, noise)?;
+            hidden = layer.attention.forward(pass, &hidden)?;
+            hidden = layer.feed_forward.forward(pass, &hidden)?;
         }
         Ok(hidden)
     }

@@ -1,9 +1,8 @@
 //! The feed-forward half of a layer with the residual sum and norm that close it.
 
-use tensor::{Activation, Parameters, Tape, Var};
+use tensor::{Activation, Var};
 
-use super::{Builder, Linear, ModelConfig, ModelError, Noise, Norm, mask};
-use crate::tokens::PackedBatch;
+use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct FeedForward {
@@ -31,17 +30,10 @@ impl FeedForward {
     }
 
     /// `[tokens, hidden_size]` to the same.
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        hidden: &Var,
-        batch: &PackedBatch,
-        noise: Option<Noise>,
-    ) -> tensor::Result<Var> {
-        let inner = self.intermediate.forward(tape, parameters, hidden, self.activation)?;
-        let output = self.output.forward(tape, parameters, &inner, Activation::Identity)?;
-        let dropout = mask(noise, self.dropout, self.site, batch.first_token);
-        self.norm.forward_residual(tape, parameters, &output, hidden, dropout)
+    pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
+        let inner = self.intermediate.forward(pass, hidden, self.activation)?;
+        let output = self.output.forward(pass, &inner, Activation::Identity)?;
+        let dropout = pass.token_mask(self.dropout, self.site);
+        self.norm.forward_residual(pass, &output, hidden, dropout)
     }
 }

@@ -17,7 +17,7 @@ mod weights;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
-use tensor::{DType, Dropout, Parameters, Tape, Var};
+use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
 use crate::data::{LabelSchema, Task};
 use crate::head::Head;
@@ -39,9 +39,35 @@ pub struct Noise {
     pub step: u64,
 }
 
-/// One place where values are dropped.
-pub(crate) fn mask(noise: Option<Noise>, probability: f64, site: usize, first_row: u64) -> Option<Dropout> {
-    noise.and_then(|Noise { seed, step }| Dropout::new(probability, seed, step, site as u64, first_row))
+/// One forward pass: what every layer needs beside its own weights.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub tape: &'a Tape,
+    pub parameters: &'a Parameters,
+    pub batch: &'a PackedBatch,
+    pub noise: Option<Noise>,
+}
+
+impl Pass<'_> {
+    /// A trainable tensor on the tape.
+    pub fn parameter(&self, id: ParameterId) -> Var {
+        self.tape.parameter(self.parameters, id)
+    }
+
+    /// The dropout of a site whose rows are the tokens of the batch.
+    pub fn token_mask(&self, probability: f64, site: usize) -> Option<Dropout> {
+        self.mask(probability, site, self.batch.first_token)
+    }
+
+    /// The dropout of a site whose rows are the examples of the batch.
+    pub fn example_mask(&self, probability: f64, site: usize) -> Option<Dropout> {
+        self.mask(probability, site, self.batch.first_example)
+    }
+
+    fn mask(&self, probability: f64, site: usize, first_row: u64) -> Option<Dropout> {
+        let Noise { seed, step } = self.noise?;
+        Dropout::new(probability, seed, step, site as u64, first_row)
+    }
 }
 
 /// A text classifier: encoder, head, their parameters and what its outputs mean.
@@ -169,8 +195,14 @@ impl Model {
     /// # Errors
     /// [`tensor::Error`] if the batch holds ids outside of the vocabulary or a sequence that is too long.
     pub fn forward(&self, tape: &Tape, batch: &PackedBatch, noise: Option<Noise>) -> tensor::Result<Var> {
-        let hidden = self.encoder.forward(tape, &self.parameters, batch, noise)?;
-        self.head.forward(tape, &self.parameters, &hidden, batch, noise)
+        let pass = Pass {
+            tape,
+            parameters: &self.parameters,
+            batch,
+            noise,
+        };
+        let hidden = self.encoder.forward(&pass)?;
+        self.head.forward(&pass, &hidden)
     }
 
     /// The sizes and rates of the encoder.

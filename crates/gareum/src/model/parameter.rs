@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use tensor::random::Sequence;
-use tensor::{Activation, ParameterId, Parameters, Tape, Tensor, Var, ops};
+use tensor::{Activation, ParameterId, Parameters, Tensor, Var, ops};
 
-use super::{LoadNotes, LoadedWeights, ModelError};
+use super::{LoadNotes, LoadedWeights, ModelError, Pass};
 
 /// Collects the parameters of a model while its layers are built.
 pub(crate) struct Builder {
@@ -206,18 +206,9 @@ pub(crate) struct Linear {
 
 impl Linear {
     /// f(x Wᵀ + b): `[rows, inputs]` to `[rows, outputs]`.
-    pub fn forward(
-        &self,
-        tape: &Tape,
-        parameters: &Parameters,
-        input: &Var,
-        activation: Activation,
-    ) -> tensor::Result<Var> {
-        let (weight, bias) = (
-            tape.parameter(parameters, self.weight),
-            tape.parameter(parameters, self.bias),
-        );
-        ops::linear(tape, input, &weight, Some(&bias), activation)
+    pub fn forward(&self, pass: &Pass<'_>, input: &Var, activation: Activation) -> tensor::Result<Var> {
+        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
+        ops::linear(pass.tape, input, &weight, Some(&bias), activation)
     }
 }
 
@@ -231,27 +222,20 @@ pub(crate) struct Norm {
 
 impl Norm {
     /// LayerNorm(input).
-    pub fn forward(&self, tape: &Tape, parameters: &Parameters, input: &Var) -> tensor::Result<Var> {
-        let (weight, bias) = (
-            tape.parameter(parameters, self.weight),
-            tape.parameter(parameters, self.bias),
-        );
-        ops::layer_norm(tape, input, &weight, &bias, self.epsilon)
+    pub fn forward(&self, pass: &Pass<'_>, input: &Var) -> tensor::Result<Var> {
+        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
+        ops::layer_norm(pass.tape, input, &weight, &bias, self.epsilon)
     }
 
     /// LayerNorm(dropout(input) + residual).
     pub fn forward_residual(
         &self,
-        tape: &Tape,
-        parameters: &Parameters,
+        pass: &Pass<'_>,
         input: &Var,
         residual: &Var,
         dropout: Option<tensor::Dropout>,
     ) -> tensor::Result<Var> {
-        let (weight, bias) = (
-            tape.parameter(parameters, self.weight),
-            tape.parameter(parameters, self.bias),
-        );
-        ops::residual_dropout_norm(tape, input, residual, &weight, &bias, self.epsilon, dropout)
+        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
+        ops::residual_dropout_norm(pass.tape, input, residual, &weight, &bias, self.epsilon, dropout)
     }
 }
