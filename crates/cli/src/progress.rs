@@ -67,6 +67,9 @@ struct Rates {
     tokens: f64,
 }
 
+/// The metrics of an evaluation's line, as far as the task has them.
+const SHOWN: [&str; 5] = ["loss", "accuracy", "macro_f1", "rmse", "pearson"];
+
 /// Seconds between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -126,14 +129,13 @@ impl TrainingProgress {
                 metrics,
                 is_best,
             } => {
-                let values = metrics.values();
-                let shown = values
+                let shown = SHOWN
                     .iter()
-                    .filter_map(|(name, value)| Some(format!("{name} {:.4}", (*value)?)));
+                    .filter_map(|name| Some(format!("{name} {:.4}", metrics.value(name)?)));
                 let best = if is_best { "  best so far" } else { "" };
                 self.line(format!(
                     "epoch {epoch:.1} (step {step})  validation {}{best}",
-                    shown.take(3).collect::<Vec<_>>().join("  ")
+                    shown.collect::<Vec<_>>().join("  ")
                 ));
             }
             Event::Saved(_) => {}

@@ -120,7 +120,7 @@ fn training_says_what_it_reads_and_does() {
     for expected in [
         "reviews.csv: 148 rows (delimited text, `,`, quoted), text `text`, label `label`",
         "dropped 1 without text, 1 without label, 1 duplicates",
-        "1 texts occur with different labels, for example rows 2 and 148",
+        "texts that occur with different labels: 1, for example rows 2 and 148",
         "single_label: 2 labels; 87 training, 29 validation, 29 test rows",
         "epoch 1.0 (step 11)  validation",
         "the head was trained from random weights: classifier.weight, classifier.bias",

@@ -1,32 +1,87 @@
 //! Storage that is handed back to a pool instead of to the system: a training step asks for the same sizes again and
 //! again, and fresh pages cost more than the arithmetic done in them.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::Element;
 
 /// Shorter buffers are left to the allocator, which serves them from its own free lists.
 const POOLED_FROM: usize = 1 << 12;
 
-/// Free storage of one element type, by size class.
-pub struct Pool<T>(Mutex<Option<HashMap<usize, Vec<Vec<T>>>>>);
+/// Free storage of one element type.
+///
+/// What is free and what is in use together never exceed the most that was in use at one time: before new storage is
+/// allocated, free storage that nobody could use gives way. Lengths that vary from step to step therefore cost no memory.
+pub struct Pool<T>(Mutex<Shelves<T>>);
+
+struct Shelves<T> {
+    /// Free storage by its length.
+    free: BTreeMap<usize, Vec<Vec<T>>>,
+    free_elements: usize,
+    used_elements: usize,
+    most_used: usize,
+}
 
 impl<T> Pool<T> {
     /// An empty pool.
     pub const fn new() -> Self {
-        Self(Mutex::new(None))
+        let (free_elements, used_elements, most_used) = (0, 0, 0);
+        Self(Mutex::new(Shelves {
+            free: BTreeMap::new(),
+            free_elements,
+            used_elements,
+            most_used,
+        }))
     }
 
+    fn shelves(&self) -> MutexGuard<'_, Shelves<T>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Storage of at least `class` elements and at most twice as many, or `None`: the caller then allocates `class`
+    /// elements, which are counted as in use already.
     fn take(&self, class: usize) -> Option<Vec<T>> {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.as_mut()?.get_mut(&class)?.pop()
+        let shelves = &mut *self.shelves();
+        let fitting = shelves
+            .free
+            .range(class..=2 * class)
+            .find(|(_, shelf)| !shelf.is_empty())
+            .map(|(&len, _)| len);
+        let found = fitting.and_then(|len| shelves.remove(len));
+        shelves.used_elements += found.as_ref().map_or(class, Vec::len);
+        shelves.most_used = shelves.most_used.max(shelves.used_elements);
+        if found.is_none() {
+            // Smallest first: a large one is more likely to be asked for as a whole again.
+            while shelves.used_elements + shelves.free_elements > shelves.most_used {
+                let Some(len) = shelves
+                    .free
+                    .iter()
+                    .find(|(_, shelf)| !shelf.is_empty())
+                    .map(|(&len, _)| len)
+                else {
+                    break;
+                };
+                drop(shelves.remove(len));
+            }
+        }
+        found
     }
 
-    fn give(&self, data: Vec<T>) {
-        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pool.get_or_insert_default().entry(data.len()).or_default().push(data);
+    fn give(&self, storage: Vec<T>) {
+        let shelves = &mut *self.shelves();
+        shelves.used_elements = shelves.used_elements.saturating_sub(storage.len());
+        shelves.free_elements += storage.len();
+        shelves.free.entry(storage.len()).or_default().push(storage);
+    }
+}
+
+impl<T> Shelves<T> {
+    fn remove(&mut self, len: usize) -> Option<Vec<T>> {
+        let storage = self.free.get_mut(&len)?.pop()?;
+        self.free_elements -= len;
+        Some(storage)
     }
 }
 
@@ -34,6 +89,8 @@ impl<T> Pool<T> {
 pub struct Buffer<T: Element> {
     storage: Vec<T>,
     len: usize,
+    /// Whether the storage goes back to the pool.
+    pooled: bool,
 }
 
 /// Rounds up to one of eight steps between two powers of two: at most an eighth is wasted, and lengths that differ a
@@ -50,14 +107,12 @@ impl<T: Element> Buffer<T> {
     /// `len` elements whose values are whatever the last user left: the caller writes all of them.
     pub fn scratch(len: usize) -> Self {
         let class = size_class(len);
-        let pooled = if class >= POOLED_FROM {
-            T::pool().take(class)
-        } else {
-            None
-        };
+        let pooled = class >= POOLED_FROM;
+        let storage = if pooled { T::pool().take(class) } else { None };
         Self {
-            storage: pooled.unwrap_or_else(|| vec![T::default(); class]),
+            storage: storage.unwrap_or_else(|| vec![T::default(); class]),
             len,
+            pooled,
         }
     }
 
@@ -72,7 +127,11 @@ impl<T: Element> Buffer<T> {
 impl<T: Element> From<Vec<T>> for Buffer<T> {
     fn from(storage: Vec<T>) -> Self {
         let len = storage.len();
-        Self { storage, len }
+        Self {
+            storage,
+            len,
+            pooled: false,
+        }
     }
 }
 
@@ -86,8 +145,7 @@ impl<T: Element> Clone for Buffer<T> {
 
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
-        let len = self.storage.len();
-        if len >= POOLED_FROM && size_class(len) == len {
+        if self.pooled {
             T::pool().give(std::mem::take(&mut self.storage));
         }
     }
@@ -125,6 +183,26 @@ mod tests {
             let mut buffer = Buffer::<f32>::zeros(5000);
             assert!(buffer.iter().all(|&value| value == 0.0));
             buffer.fill(7.0);
+        }
+    }
+
+    #[test]
+    fn changing_lengths_do_not_pile_up() {
+        // A pool of its own: those of the element types are shared with other tests.
+        let pool = Pool::<f32>::new();
+        for length in (5000..50_000).step_by(1000) {
+            let taken: Vec<Vec<f32>> = (0..3)
+                .map(|_| pool.take(length).unwrap_or_else(|| vec![0.0; length]))
+                .collect();
+            taken.into_iter().for_each(|storage| pool.give(storage));
+            let shelves = pool.shelves();
+            assert_eq!(shelves.used_elements, 0);
+            assert!(
+                shelves.free_elements <= shelves.most_used,
+                "{} free",
+                shelves.free_elements
+            );
+            assert!(shelves.most_used <= 3 * 2 * length);
         }
     }
 }

@@ -80,7 +80,7 @@ fn describe_part(display: Display, part: &PartReport) {
             format!(", for example rows {first} and {other}")
         });
         display.note(format_args!(
-            "  {} texts occur with different labels{example}",
+            "  texts that occur with different labels: {}{example}",
             clean.conflicting_texts
         ));
     }
