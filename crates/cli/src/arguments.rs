@@ -57,15 +57,29 @@ pub struct Quickstart {
 /// Which columns of a file hold what.
 #[derive(Debug, Args)]
 pub struct Columns {
-    /// Column of the text [default: detected]
+    /// Column of the text; several times with --stack [default: detected]
     #[arg(long, value_name = "COLUMN")]
-    pub text: Option<String>,
+    pub text: Vec<String>,
     /// Column of the second text of a pair [default: detected]
     #[arg(long, value_name = "COLUMN")]
     pub text_pair: Option<String>,
     /// The file has no row of column names; columns are then called 0, 1, ...
     #[arg(long)]
     pub no_header: bool,
+}
+
+/// Where the labels are, and what they are called.
+#[derive(Debug, Args)]
+pub struct Labels {
+    /// Column of the label; several times for one 0/1 column each [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub label: Vec<String>,
+    /// File with names for the labels: rows such as `0,negative`, one name a line, or a JSON object
+    #[arg(long, value_name = "FILE")]
+    pub label_map: Option<PathBuf>,
+    /// Make an example of each --text column, with the label of the row
+    #[arg(long)]
+    pub stack: bool,
 }
 
 #[derive(Debug, Args)]
@@ -91,9 +105,11 @@ pub struct Train {
     pub test: Option<PathBuf>,
     #[command(flatten)]
     pub columns: Columns,
-    /// Column of the label; several times for one 0/1 column each [default: detected]
+    #[command(flatten)]
+    pub labels: Labels,
+    /// Column whose equal values (a user, a document) keep rows in the same part [default: none]
     #[arg(long, value_name = "COLUMN")]
-    pub label: Vec<String>,
+    pub group: Option<String>,
     /// Passes over the training rows
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
@@ -121,9 +137,8 @@ pub struct Evaluate {
     pub data: PathBuf,
     #[command(flatten)]
     pub columns: Columns,
-    /// Column of the label; several times for one 0/1 column each [default: detected]
-    #[arg(long, value_name = "COLUMN")]
-    pub label: Vec<String>,
+    #[command(flatten)]
+    pub labels: Labels,
     /// Write metrics.json to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,

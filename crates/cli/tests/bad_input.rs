@@ -59,11 +59,11 @@ fn files_that_hold_no_rows() {
         error: binary.csv: the content seems to be binary (it holds NUL bytes), expected UTF-8 text
         hint: name a text file; UTF-16 must be converted to UTF-8
         ");
-    assert_snapshot!(train_on("cp949.csv", b"text,label\n\xC1\xC1\xBE\xC6,pos\n"), @"
-        exit 2
-        error: cp949.csv:2: byte 0xc1 at offset 11 is not UTF-8
-        hint: convert the file first, for example `iconv -f CP949 -t UTF-8 old > new`
-        ");
+    assert_snapshot!(train_on("damaged.csv", [&b"text,label\n\xEC\xA2\x8B\xEC\x95\x84,pos\n"[..], b"\xFF,neg\n"].concat()), @"");
+    assert_snapshot!(train_with(&["--set", "data.encoding=cp9494"]), @"");
+    let workspace = Workspace::with_base();
+    workspace.write("text.csv", "text,label\n좋아,pos\n싫어,neg\n");
+    assert_snapshot!(workspace.fail(&training("text.csv", "model", &["--set", "data.encoding=utf-16be"])), @"");
     assert_snapshot!(train_on("reviews.parquet", b"PAR1...."), @"
         exit 2
         error: reviews.parquet: the content seems to be parquet, expected UTF-8 text
@@ -108,6 +108,32 @@ fn rows_that_cannot_be_read() {
         error: object.jsonl:1: row 1, column `text`: found `["good"]`, expected a text
         hint: name another column with `--text NAME`
         "#);
+}
+
+#[test]
+fn label_maps_that_do_not_fit() {
+    let with_map = |name: &str, contents: &str| {
+        let workspace = Workspace::with_base();
+        workspace.write("numbers.csv", "text,label\ngood,1\nbad,0\nfine,2\n");
+        workspace.write(name, contents);
+        workspace.fail(&training("numbers.csv", "model", &["--label-map", name]))
+    };
+    assert_snapshot!(with_map("map.csv", "0,neg\n1,pos\n"), @"");
+    assert_snapshot!(with_map("map.csv", "0,neg\n0,pos\n"), @"");
+    assert_snapshot!(with_map("map.csv", "0,neg,bad\n1,pos,good\n"), @"");
+    assert_snapshot!(with_map("map.json", "[0, 1]"), @"");
+    assert_snapshot!(with_map("map.json", r#"{"0": {"name": "neg"}}"#), @"");
+    assert_snapshot!(train_with(&["--label-map", "missing.txt"]), @"");
+}
+
+#[test]
+fn texts_and_groups_that_are_not_there() {
+    assert_snapshot!(train_with(&["--text", "text", "--text", "title"]), @"");
+    assert_snapshot!(train_with(&["--text", "text", "--text", "title", "--stack"]), @"");
+    assert_snapshot!(train_with(&["--text", "text", "--text", "text", "--stack"]), @"");
+    assert_snapshot!(train_with(&["--group", "user"]), @"");
+    assert_snapshot!(train_with(&["--set", "data.normalize=[\"nfd\"]"]), @"");
+    assert_snapshot!(train_with(&["--set", "data.delimiter=ab"]), @"");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tensor::Tape;
 
-use crate::data::{Input, LabelSchema, Task};
+use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
 use crate::model::{HeadSource, Model, ModelError};
 use crate::settings::Settings;
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
@@ -207,6 +207,7 @@ pub struct Predictor {
     model: Model,
     tokenizer: Tokenizer,
     truncation: Truncation,
+    settings: Settings,
 }
 
 impl Predictor {
@@ -228,6 +229,7 @@ impl Predictor {
             model,
             tokenizer,
             truncation,
+            settings,
         })
     }
 
@@ -236,7 +238,20 @@ impl Predictor {
     /// # Errors
     /// [`PredictError`] if a text cannot be tokenized.
     pub fn predict(&self, inputs: &[Input], progress: &mut dyn FnMut(usize)) -> Result<Vec<Prediction>, PredictError> {
-        let encoded = self.tokenizer.encode_all(inputs, self.truncation)?;
+        let encoded = match self.normalize_steps() {
+            [] => self.tokenizer.encode_all(inputs, self.truncation)?,
+            steps => {
+                let changed = |text: &String| normalize(text, steps).into_owned();
+                let inputs: Vec<Input> = inputs
+                    .iter()
+                    .map(|input| Input {
+                        text: changed(&input.text),
+                        text_pair: input.text_pair.as_ref().map(changed),
+                    })
+                    .collect();
+                self.tokenizer.encode_all(&inputs, self.truncation)?
+            }
+        };
         let encoded: Vec<&Encoded> = encoded.iter().collect();
         Ok(predict_encoded(&self.model, &encoded, MAX_TOKENS, progress)?)
     }
@@ -254,6 +269,16 @@ impl Predictor {
     /// The tokenizer.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.tokenizer
+    }
+
+    /// What is changed in every text, as in training.
+    pub fn normalize_steps(&self) -> &[NormalizeStep] {
+        &self.settings.data.normalize
+    }
+
+    /// The columns that the training data had, as far as they were named.
+    pub fn known_columns(&self) -> ColumnRequest {
+        self.settings.data.columns()
     }
 
     /// How texts are cut.

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::data::{CleanOptions, ColumnRequest, ConflictPolicy, ReadOptions, SplitOptions, Task};
+use crate::data::{
+    CleanOptions, ColumnRequest, ConflictPolicy, NormalizeStep, ReadOptions, SplitOptions, Task, encoding_of,
+};
 use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
@@ -70,9 +72,11 @@ pub struct DataSettings {
     /// Labelled rows that are only measured on. Default: split off from `train`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<PathBuf>,
-    /// Column of the text. Default: detected.
+    /// Column of the text; with `stack`, a list of columns. Default: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub text: Option<String>,
+    pub text: Option<OneOrMany>,
+    /// Make an example of each text column, with the label of the row; the examples of a row stay together in a split. Default false.
+    pub stack: bool,
     /// Column of the second text. Default: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text_pair: Option<String>,
@@ -82,16 +86,33 @@ pub struct DataSettings {
     /// What separates several labels in one value, such as `,` in `2,3`. Default: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<String>,
+    /// File with names for the labels: rows such as `0,negative`, one name a line, or a JSON object. Default: the labels are the names.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label_map: Option<PathBuf>,
+    /// Column whose equal values (a user, a document) keep rows together in a split. Default: none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Whether the first row names the columns; if not, they are called `0`, `1`, ... Default true.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub header: Option<bool>,
+    /// The character between two fields. Default: detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<char>,
+    /// Whether `"` encloses fields. Default: detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quoting: Option<bool>,
+    /// The encoding of the files, such as `cp949`. Default: detected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub encoding: Option<String>,
+    /// Changes to every text, in training and prediction: `nfc`, `control`, `repeats`. Default: none.
+    pub normalize: Vec<NormalizeStep>,
     /// Fractions of training, validation and test, applied to the parts that have no file of their own.
     pub split: [f64; 3],
     /// Keep the shares of the labels equal in all parts. Default true.
     pub stratify: bool,
-    /// Drop rows that repeat another one in text and label. Default true.
+    /// Drop training rows that repeat another one in text and label. Default true. Validation and test files are left whole.
     pub drop_duplicates: bool,
-    /// What to do with texts that occur with different labels. Default `keep`.
+    /// What to do with training texts that occur with different labels. Default `keep`.
     pub conflicts: ConflictPolicy,
     /// Seed of the split.
     pub seed: u64,
@@ -104,10 +125,17 @@ impl Default for DataSettings {
             validation: None,
             test: None,
             text: None,
+            stack: false,
             text_pair: None,
             label: None,
             label_separator: None,
+            label_map: None,
+            group: None,
             header: None,
+            delimiter: None,
+            quoting: None,
+            encoding: None,
+            normalize: Vec::new(),
             split: [0.6, 0.2, 0.2],
             stratify: true,
             drop_duplicates: true,
@@ -127,19 +155,25 @@ pub enum OneOrMany {
     Many(Vec<String>),
 }
 
+impl OneOrMany {
+    fn names(this: Option<&Self>) -> Vec<String> {
+        match this {
+            None => Vec::new(),
+            Some(Self::One(name)) => vec![name.clone()],
+            Some(Self::Many(names)) => names.clone(),
+        }
+    }
+}
+
 impl DataSettings {
     /// The columns these settings name.
     pub fn columns(&self) -> ColumnRequest {
-        let label = match &self.label {
-            None => Vec::new(),
-            Some(OneOrMany::One(name)) => vec![name.clone()],
-            Some(OneOrMany::Many(names)) => names.clone(),
-        };
         ColumnRequest {
-            text: self.text.clone(),
+            text: OneOrMany::names(self.text.as_ref()),
             text_pair: self.text_pair.clone(),
-            label,
+            label: OneOrMany::names(self.label.as_ref()),
             label_separator: self.label_separator.clone(),
+            group: self.group.clone(),
         }
     }
 
@@ -147,7 +181,10 @@ impl DataSettings {
     pub fn read_options(&self) -> ReadOptions {
         ReadOptions {
             header: self.header,
-            ..ReadOptions::default()
+            delimiter: self.delimiter,
+            quoting: self.quoting,
+            encoding: self.encoding.clone(),
+            kind: None,
         }
     }
 
@@ -410,6 +447,7 @@ impl Settings {
             &mut self.data.train,
             &mut self.data.validation,
             &mut self.data.test,
+            &mut self.data.label_map,
             &mut self.model.base,
         ];
         for path in files.into_iter().flatten() {
@@ -503,6 +541,17 @@ impl Settings {
             delta.to_string(),
             "a number of at least 0",
         )?;
+        let texts = OneOrMany::names(self.data.text.as_ref()).len();
+        range(
+            texts < 2 || self.data.stack,
+            "data.text",
+            format!("a list of {texts} columns"),
+            "one column, or also `stack = true`: each of them then makes an example of its own",
+        )?;
+        if let Some(name) = &self.data.encoding {
+            let expected = "a name such as `utf-8`, `cp949`, `utf-16le` or `windows-1252`";
+            range(encoding_of(name).is_some(), "data.encoding", name.clone(), expected)?;
+        }
         let length = self.model.max_length;
         range(length >= 4, "model.max_length", length.to_string(), "at least 4 tokens")?;
         if let Some(rate) = self.model.classifier_dropout {

@@ -3,12 +3,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use gareum::data::{ColumnRequest, Dataset, ReadOptions, SchemaSource};
+use gareum::data::{CleanOptions, ColumnRequest, Dataset, LabelMap, ReadOptions, Records, SchemaSource, clean};
 use gareum::files;
 use gareum::predict::Predictor;
-use gareum::train::{encode_examples, evaluate};
+use gareum::train::{PartReport, encode_examples, evaluate};
 
-use super::check_output;
+use super::{check_output, check_stack, describe_part};
 use crate::arguments::{Common, Evaluate};
 use crate::progress::Display;
 
@@ -21,22 +21,35 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
         check_output(directory)?;
     }
     let predictor = Predictor::load(&command.model)?;
-    let columns = ColumnRequest {
-        text: command.columns.text.clone(),
-        text_pair: command.columns.text_pair.clone(),
-        label: command.label.clone(),
-        label_separator: None,
-    };
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         ..ReadOptions::default()
     };
-    let dataset = Dataset::load(&command.data, &read, &columns, SchemaSource::Fixed(predictor.schema()))?;
-    display.note(format_args!(
-        "{}: {} rows",
-        command.data.display(),
-        dataset.examples.len()
-    ));
+    let records = Records::open(&command.data, &read)?;
+    let columns = ColumnRequest {
+        text: command.columns.text.clone(),
+        text_pair: command.columns.text_pair.clone(),
+        label: command.labels.label.clone(),
+        ..ColumnRequest::default()
+    };
+    check_stack(&columns.text, command.labels.stack)?;
+    let columns = columns.or_known(&predictor.known_columns(), &records);
+    let map = command.labels.label_map.as_deref().map(LabelMap::open).transpose()?;
+    let schema = SchemaSource::Fixed(predictor.schema());
+    let mut dataset = Dataset::read(records, &columns, schema, map.as_ref())?;
+    dataset.normalize(predictor.normalize_steps());
+    let whole = CleanOptions {
+        drop_duplicates: false,
+        ..CleanOptions::default()
+    };
+    let clean = clean(&mut dataset, &whole);
+    describe_part(
+        display,
+        &PartReport {
+            load: dataset.report,
+            clean,
+        },
+    );
     let examples = encode_examples(predictor.tokenizer(), &dataset.examples, predictor.truncation())?;
     let bar = display.rows(Some(examples.len() as u64));
     let evaluation = evaluate(predictor.model(), &examples, MAX_TOKENS, &mut |done| {

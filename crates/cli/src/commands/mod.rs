@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use gareum::data::Leak;
 use gareum::train::PartReport;
 
 use crate::failure::{INTERRUPTED, Usage};
@@ -43,29 +44,45 @@ fn check_output(directory: &Path) -> Result<(), Usage> {
     }
 }
 
+/// Refuses several text columns without the word that says what they are.
+fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
+    if texts.len() < 2 || stack {
+        return Ok(());
+    }
+    Err(Usage(format!(
+        "--text is given {} times\nhint: with --stack each of these columns makes an example of its own",
+        texts.len()
+    )))
+}
+
 /// Says what was read from one file and what was left out.
 fn describe_part(display: Display, part: &PartReport) {
     let (load, clean) = (&part.load, &part.clean);
-    let pair = load
-        .text_pair_column
-        .as_ref()
-        .map_or(String::new(), |column| format!(" and `{column}`"));
-    let labels = load
-        .label_columns
-        .iter()
-        .take(3)
-        .map(|column| format!("`{column}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = if load.label_columns.len() > 3 { ", ..." } else { "" };
+    let quoted = |names: &[String]| {
+        let shown = names.iter().take(3).map(|name| format!("`{name}`"));
+        let more = if names.len() > 3 { ", ..." } else { "" };
+        shown.collect::<Vec<_>>().join(", ") + more
+    };
+    let pair = load.text_pair_column.as_ref();
+    let pair = pair.map_or(String::new(), |column| format!(" and `{column}`"));
     display.note(format_args!(
-        "{}: {} rows ({}), text `{}`{pair}, label {labels}{more}",
-        load.path, load.rows_read, load.format, load.text_column
+        "{}: {} rows ({}), text {}{pair}, label {}",
+        load.path,
+        load.rows_read,
+        load.format,
+        quoted(&load.text_columns),
+        quoted(&load.label_columns)
     ));
+    if let [_, _, ..] = load.text_columns.as_slice() {
+        let examples: u64 = load.label_counts.iter().map(|(_, count)| count).sum();
+        display.note(format_args!(
+            "  each text column makes an example of its own: {examples} labels in all"
+        ));
+    }
     let dropped = [
         (load.missing_text, "without text"),
         (load.missing_label, "without label"),
-        (clean.dropped, "duplicates"),
+        (clean.dropped, "repeated or contradictory"),
     ];
     let dropped: Vec<String> = dropped
         .iter()
@@ -73,7 +90,22 @@ fn describe_part(display: Display, part: &PartReport) {
         .map(|(count, what)| format!("{count} {what}"))
         .collect();
     if !dropped.is_empty() {
-        display.note(format_args!("  dropped {}", dropped.join(", ")));
+        display.note(format_args!("  rows dropped: {}", dropped.join(", ")));
+    }
+    let seen = [
+        (load.surplus_fields, "empty fields beyond the last column, left out"),
+        (load.rejoined_rows, "rows whose text holds the delimiter, put together"),
+        (
+            load.invisible_characters,
+            "texts with invisible characters (`data.normalize` can remove them)",
+        ),
+        (
+            load.ignored_keys,
+            "values of keys that first appear after row 100, left out",
+        ),
+    ];
+    for (count, what) in seen.iter().filter(|(count, _)| *count > 0) {
+        display.note(format_args!("  {what}: {count}"));
     }
     if clean.conflicting_texts > 0 {
         let example = clean.conflict_rows.first().map_or(String::new(), |(first, other)| {
@@ -87,4 +119,16 @@ fn describe_part(display: Display, part: &PartReport) {
     if let Some(note) = &load.mapping_note {
         display.note(format_args!("  labels are numbered {note}"));
     }
+}
+
+/// Says how many texts of one part stand in an earlier one too.
+fn describe_leak(display: Display, leak: &Leak) {
+    let example = leak.rows.first().map_or(String::new(), |(first, again)| {
+        format!(", for example rows {first} and {again}")
+    });
+    let share = 100.0 * leak.examples as f64 / leak.of.max(1) as f64;
+    display.note(format_args!(
+        "leakage: {} of {} {} examples ({share:.2} %) have a text that stands in {} too{example}",
+        leak.examples, leak.of, leak.into, leak.from
+    ));
 }

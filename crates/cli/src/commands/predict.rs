@@ -37,7 +37,16 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         text_pair: command.columns.text_pair.clone(),
         ..ColumnRequest::default()
     };
-    let columns = request.resolve_inputs(&records)?;
+    if let [_, second, ..] = command.columns.text.as_slice() {
+        bail!(Usage(format!(
+            "--text {second}: one text column is predicted at a time\nhint: run the command once for each column"
+        )));
+    }
+    let mut known = predictor.known_columns();
+    if known.text.len() > 1 {
+        known.text.clear();
+    }
+    let columns = request.or_known(&known, &records).resolve_inputs(&records)?;
     let added = ADDED.map(|name| free_name(name, records.columns()));
     for (name, added) in ADDED.iter().zip(&added).filter(|(name, added)| name != added) {
         display.note(format_args!(

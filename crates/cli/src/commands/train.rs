@@ -7,7 +7,7 @@ use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
-use super::{check_output, describe_part, stop_flag};
+use super::{check_output, describe_leak, describe_part, stop_flag};
 use crate::arguments::{Common, Train};
 use crate::failure::INTERRUPTED;
 use crate::progress::{Display, TrainingProgress};
@@ -40,6 +40,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
 /// Says what the data is.
 pub fn describe(display: Display, prepared: &Prepared) {
     prepared.reports.iter().for_each(|part| describe_part(display, part));
+    prepared.leaks.iter().for_each(|leak| describe_leak(display, leak));
     let parts = &prepared.parts;
     display.note(format_args!(
         "{}: {} labels; {} training, {} validation, {} test rows",
@@ -124,14 +125,18 @@ fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
     set("data.train", path(&command.train));
     set("data.validation", path(&command.validation));
     set("data.test", path(&command.test));
-    set("data.text", text(&command.columns.text));
+    let list =
+        |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().map(Value::String).collect::<Vec<_>>());
+    set("data.text", list(&command.columns.text).map(Value::Array));
+    set("data.stack", command.labels.stack.then_some(Value::Boolean(true)));
     set("data.text_pair", text(&command.columns.text_pair));
     set(
         "data.header",
         command.columns.no_header.then_some(Value::Boolean(false)),
     );
-    let labels: Vec<Value> = command.label.iter().cloned().map(Value::String).collect();
-    set("data.label", (!labels.is_empty()).then_some(Value::Array(labels)));
+    set("data.label", list(&command.labels.label).map(Value::Array));
+    set("data.label_map", path(&command.labels.label_map));
+    set("data.group", text(&command.group));
     set(
         "train.epochs",
         command.epochs.map(|epochs| Value::Integer(epochs as i64)),

@@ -70,25 +70,27 @@ const LABELS: [&[&str]; 4] = [
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ColumnRequest {
-    /// The column of the text.
-    pub text: Option<String>,
+    /// Empty: detect; one name: that column; several: each holds a text, and a row becomes as many examples ("stacked").
+    pub text: Vec<String>,
     /// The column of the second text of a pair. Detected only when `text` is not named either.
     pub text_pair: Option<String>,
     /// Empty: detect; one name: that column; several: one 0/1 column for each label.
     pub label: Vec<String>,
     /// What separates the labels of one row, such as `,` in `2,3`. Default: see `Dataset::load`.
     pub label_separator: Option<String>,
+    /// The column whose equal values keep rows together when the data is split. Never detected.
+    pub group: Option<String>,
 }
 
 /// Positions of the columns of a labelled file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Columns {
-    /// Position of the text.
-    pub text: usize,
-    /// Position of the second text.
-    pub text_pair: Option<usize>,
+    /// Positions of the text; several if texts are stacked.
+    pub inputs: Vec<InputColumns>,
     /// Where the labels are.
     pub label: LabelColumns,
+    /// Position of the group.
+    pub group: Option<usize>,
 }
 
 /// Where the labels are.
@@ -119,52 +121,56 @@ pub struct Input {
 }
 
 impl ColumnRequest {
-    /// Finds text, pair and label among the columns of `records`.
+    /// Finds text, pair, label and group among the columns of `records`.
     ///
     /// # Errors
     /// [`DataError`] if a named column is absent, or detection finds none or several.
     pub fn resolve(&self, records: &Records) -> Result<Columns, DataError> {
         let header = Header { records };
-        let label = match self.label.as_slice() {
+        let named = |names: &[String], role| {
+            let positions = names.iter().map(|name| header.named(name, role));
+            positions.collect::<Result<Vec<_>, _>>()
+        };
+        let label = match named(&self.label, "label")?.as_slice() {
             [] => None,
-            [name] => Some(LabelColumns::Single(header.named(name, "label")?)),
+            [position] => Some(LabelColumns::Single(*position)),
+            positions => Some(LabelColumns::Indicators(positions.to_vec())),
+        };
+        let group = self
+            .group
+            .as_deref()
+            .map(|name| header.named(name, "group"))
+            .transpose()?;
+        let labels = label.as_ref().map_or(&[][..], LabelColumns::positions);
+        let inputs = match self.text.as_slice() {
+            [] | [_] => vec![self.inputs(&header, &[labels, group.as_slice()].concat())?],
             names => {
-                let positions = names
-                    .iter()
-                    .map(|name| header.named(name, "label"))
-                    .collect::<Result<Vec<_>, _>>()?;
-                Some(LabelColumns::Indicators(positions))
+                let text_pair = self.pair(&header)?;
+                let texts = named(names, "text")?.into_iter();
+                texts.map(|text| InputColumns { text, text_pair }).collect()
             }
         };
-        let taken = match &label {
-            None => &[],
-            Some(LabelColumns::Single(position)) => std::slice::from_ref(position),
-            Some(LabelColumns::Indicators(positions)) => positions.as_slice(),
-        };
-        let InputColumns { text, text_pair } = self.inputs(&header, taken)?;
+        let mut used: Vec<usize> = inputs.iter().map(|inputs| inputs.text).collect();
+        used.extend(inputs.first().and_then(|inputs| inputs.text_pair));
+        used.extend(group);
         let label = match label {
             Some(label) => label,
-            None => {
-                let taken = [Some(text), text_pair].into_iter().flatten().collect::<Vec<_>>();
-                LabelColumns::Single(header.detect(&LABELS, &taken, "label", "--label")?)
-            }
+            None => LabelColumns::Single(header.detect(&LABELS, &used, "label", "--label")?),
         };
-        let mut used: Vec<usize> = [Some(text), text_pair].into_iter().flatten().collect();
-        match &label {
-            LabelColumns::Single(position) => used.push(*position),
-            LabelColumns::Indicators(positions) => used.extend(positions),
-        }
+        // Rows may well be grouped by their label or by their text.
+        used.retain(|position| Some(*position) != group);
+        used.extend(label.positions());
         header.distinct(used)?;
-        Ok(Columns { text, text_pair, label })
+        Ok(Columns { inputs, label, group })
     }
 
     /// As [`ColumnRequest::resolve`] without a label; the only column of a file is its text whatever its name.
     ///
     /// # Errors
-    /// As [`ColumnRequest::resolve`].
+    /// As [`ColumnRequest::resolve`]; also if several texts are asked for.
     pub fn resolve_inputs(&self, records: &Records) -> Result<InputColumns, DataError> {
         let header = Header { records };
-        if self.text.is_none() && self.text_pair.is_none() && records.columns().len() == 1 {
+        if self.text.is_empty() && self.text_pair.is_none() && records.columns().len() == 1 {
             return Ok(InputColumns {
                 text: 0,
                 text_pair: None,
@@ -175,18 +181,29 @@ impl ColumnRequest {
         Ok(inputs)
     }
 
+    /// What is not named here, by the names of `known` as far as the file has such columns: a model knows what its data looked like.
+    pub fn or_known(mut self, known: &Self, records: &Records) -> Self {
+        let has = |name: &String| records.columns().contains(name);
+        if self.text.is_empty() && self.text_pair.is_none() && known.text.iter().all(has) {
+            self.text.clone_from(&known.text);
+            self.text_pair = known.text_pair.clone().filter(has);
+        }
+        if self.label.is_empty() && known.label.iter().all(has) {
+            self.label.clone_from(&known.label);
+        }
+        self.label_separator = self.label_separator.or_else(|| known.label_separator.clone());
+        self
+    }
+
+    fn pair(&self, header: &Header<'_>) -> Result<Option<usize>, DataError> {
+        let name = self.text_pair.as_deref();
+        name.map(|name| header.named(name, "text pair")).transpose()
+    }
+
     fn inputs(&self, header: &Header<'_>, taken: &[usize]) -> Result<InputColumns, DataError> {
-        let text = self
-            .text
-            .as_deref()
-            .map(|name| header.named(name, "text"))
-            .transpose()?;
-        let text_pair = self
-            .text_pair
-            .as_deref()
-            .map(|name| header.named(name, "text pair"))
-            .transpose()?;
-        if let Some(text) = text {
+        let text_pair = self.pair(header)?;
+        if let Some(name) = self.text.first() {
+            let text = header.named(name, "text")?;
             return Ok(InputColumns { text, text_pair });
         }
         if text_pair.is_none()
@@ -202,16 +219,6 @@ impl ColumnRequest {
             text: header.detect(&TEXTS, &taken, "text", "--text")?,
             text_pair,
         })
-    }
-}
-
-impl Columns {
-    /// The part that prediction needs too.
-    pub fn inputs(&self) -> InputColumns {
-        InputColumns {
-            text: self.text,
-            text_pair: self.text_pair,
-        }
     }
 }
 
@@ -410,7 +417,8 @@ mod tests {
         let name = |position: usize| records.columns()[position].clone();
         let seen = match request.resolve(&records) {
             Ok(columns) => {
-                let pair = columns
+                let texts: Vec<String> = columns.inputs.iter().map(|inputs| name(inputs.text)).collect();
+                let pair = columns.inputs[0]
                     .text_pair
                     .map(|pair| format!("+{}", name(pair)))
                     .unwrap_or_default();
@@ -420,7 +428,7 @@ mod tests {
                     .iter()
                     .map(|position| name(*position))
                     .collect::<Vec<_>>();
-                format!("{}{pair} -> {}", name(columns.text), labels.join("+"))
+                format!("{}{pair} -> {}", texts.join("|"), labels.join("+"))
             }
             Err(error) => error.to_string(),
         };
@@ -465,7 +473,7 @@ mod tests {
     #[test]
     fn named_columns_win() {
         let named = |text: &str, label: &[&str]| ColumnRequest {
-            text: (!text.is_empty()).then(|| text.to_owned()),
+            text: (!text.is_empty()).then(|| text.to_owned()).into_iter().collect(),
             label: label.iter().map(|name| (*name).to_owned()).collect(),
             ..ColumnRequest::default()
         };
@@ -486,7 +494,53 @@ mod tests {
             &named("label", &["label"]),
             "column `label` is named for two purposes",
         );
-        check("text,text,label", &named("text", &[]), "the text could be any of");
+        check("text,text,label", &named("text.2", &[]), "text.2 -> label");
+    }
+
+    #[test]
+    fn several_texts_are_stacked() {
+        let request = ColumnRequest {
+            text: ["말1", "말2"].map(str::to_owned).to_vec(),
+            group: Some("사람".to_owned()),
+            ..ColumnRequest::default()
+        };
+        check("말1,말2,사람,label", &request, "말1|말2 -> label");
+        check("말1,말3,사람,label", &request, "no column `말2` for the text");
+        check("말1,말2,label", &request, "no column `사람` for the group");
+        let twice = ColumnRequest {
+            text: vec!["a".to_owned(); 2],
+            ..ColumnRequest::default()
+        };
+        check("a,label", &twice, "column `a` is named for two purposes");
+    }
+
+    #[test]
+    fn names_that_a_model_knows_help_where_they_fit() {
+        let known = ColumnRequest {
+            text: vec!["Q".to_owned()],
+            label: vec!["topic".to_owned()],
+            ..ColumnRequest::default()
+        };
+        for (header, expected) in [
+            ("Q,A,topic", "Q -> topic"),
+            ("text,topic", "text -> topic"),
+            ("Q,label", "Q -> label"),
+        ] {
+            check(
+                header,
+                &ColumnRequest::default().or_known(&known, &records(header)),
+                expected,
+            );
+        }
+        let named = ColumnRequest {
+            text: vec!["A".to_owned()],
+            ..ColumnRequest::default()
+        };
+        check(
+            "Q,A,topic",
+            &named.or_known(&known, &records("Q,A,topic")),
+            "A -> topic",
+        );
     }
 
     #[test]

@@ -22,6 +22,9 @@ pub(super) struct DelimitedReader {
     row: u64,
     /// Empty fields beyond the width, dropped so far.
     pub surplus_fields: u64,
+    /// Rows whose longest field held the delimiter and was put together again, so far.
+    pub rejoined_rows: u64,
+    widths: FieldWidths,
     buffer: Vec<u8>,
 }
 
@@ -29,8 +32,10 @@ pub(super) struct DelimitedReader {
 pub(super) type Fields = (u64, Vec<String>);
 
 impl DelimitedReader {
-    pub fn new(source: Source, delimiter: char, quoting: bool) -> Self {
+    pub fn new(source: Source, delimiter: char, quoting: bool, widths: FieldWidths) -> Self {
         Self {
+            widths,
+            rejoined_rows: 0,
             source,
             delimiter,
             quoting,
@@ -60,6 +65,9 @@ impl DelimitedReader {
         let found = fields.len();
         if found > expected {
             self.drop_surplus(&mut fields, expected);
+        }
+        if fields.len() > expected && self.widths.rejoin(&mut fields, expected, self.delimiter) {
+            self.rejoined_rows += 1;
         }
         if fields.len() != expected {
             let hint = self.field_count_hint(found > expected);
@@ -147,6 +155,64 @@ impl DelimitedReader {
             }
             return Ok(Some((line, parser.fields)));
         }
+    }
+}
+
+/// How long the fields of the first rows are, for files without quoting: where one column is by far the longest, a row with too many fields
+/// is one whose text holds the delimiter.
+#[derive(Default)]
+pub(super) struct FieldWidths {
+    /// Longest field of each column, in bytes.
+    longest: Vec<usize>,
+    /// The column of the text, if one stands out.
+    text: Option<usize>,
+}
+
+impl FieldWidths {
+    /// Looks at the rows of `head` that have as many fields as its first; with quoting there is nothing to be put together.
+    pub fn measure(head: &str, delimiter: char, quoting: bool) -> Self {
+        /// A text column is on average this much longer than every other.
+        const STANDS_OUT: usize = 3;
+        const SAMPLE_ROWS: usize = 1000;
+        let mut lines = head.lines().filter(|line| !line.trim().is_empty());
+        let Some(columns) = lines
+            .next()
+            .map(|line| line.split(delimiter).count())
+            .filter(|_| !quoting)
+        else {
+            return Self::default();
+        };
+        let (mut longest, mut sums) = (vec![0; columns], vec![0; columns]);
+        for line in lines
+            .take(SAMPLE_ROWS)
+            .filter(|line| line.split(delimiter).count() == columns)
+        {
+            for (column, field) in line.split(delimiter).enumerate() {
+                longest[column] = field.len().max(longest[column]);
+                sums[column] += field.len();
+            }
+        }
+        let text = (0..columns).max_by_key(|column| sums[*column]);
+        let text =
+            text.filter(|text| (0..columns).all(|column| column == *text || sums[column] * STANDS_OUT < sums[*text]));
+        Self { longest, text }
+    }
+
+    /// Puts the text of a row with too many fields together again, if every other field is then no longer than those of the first rows.
+    fn rejoin(&self, fields: &mut Vec<String>, expected: usize, delimiter: char) -> bool {
+        let Some(text) = self.text.filter(|_| self.longest.len() == expected) else {
+            return false;
+        };
+        let surplus = fields.len() - expected;
+        let fits = (0..expected).filter(|column| *column != text).all(|column| {
+            let position = if column < text { column } else { column + surplus };
+            fields[position].len() <= self.longest[column]
+        });
+        if fits {
+            let joined = fields[text..=text + surplus].join(delimiter.encode_utf8(&mut [0; 4]));
+            fields.splice(text..=text + surplus, [joined]);
+        }
+        fits
     }
 }
 
@@ -303,7 +369,7 @@ mod tests {
 
     fn rows(content: &str, delimiter: char, quoting: bool) -> Result<Vec<Fields>, DataError> {
         let source = Source::from_reader(std::io::Cursor::new(content.as_bytes().to_vec()), "t.csv");
-        let mut reader = DelimitedReader::new(source, delimiter, quoting);
+        let mut reader = DelimitedReader::new(source, delimiter, quoting, FieldWidths::default());
         let mut rows = Vec::new();
         while let Some((_, fields)) = reader.next_row()? {
             rows.push(fields);
@@ -339,7 +405,7 @@ mod tests {
     fn surplus_fields_must_be_empty() {
         let content = "a\tb\nc\td\t\t\nc\t\td\ne\tf\tg\n";
         let source = Source::from_reader(content.as_bytes(), "t.tsv");
-        let mut reader = DelimitedReader::new(source, '\t', false);
+        let mut reader = DelimitedReader::new(source, '\t', false, FieldWidths::default());
         reader.header().unwrap();
         assert_eq!(
             reader.next_row().unwrap().unwrap().1,
@@ -355,6 +421,23 @@ mod tests {
             message.starts_with("t.tsv:4: row 3: found 3 fields, expected 2\nhint: "),
             "{message}"
         );
+    }
+
+    #[test]
+    fn a_text_with_the_delimiter_is_put_together() {
+        let head = "1|a text|0\n2|another one|1\n3|a third text|0\n";
+        let widths = FieldWidths::measure(head, '|', false);
+        let rejoined = |row: &str| {
+            let mut fields: Vec<String> = row.split('|').map(str::to_owned).collect();
+            widths.rejoin(&mut fields, 3, '|').then_some(fields)
+        };
+        assert_eq!(
+            rejoined("4|a | b|| c|1"),
+            Some(["4", "a | b|| c", "1"].map(str::to_owned).to_vec())
+        );
+        assert_eq!(rejoined("4|a|b|text"), None);
+        assert!(FieldWidths::measure("a|b\nc|d\n", '|', false).text.is_none());
+        assert!(FieldWidths::measure(head, '|', true).text.is_none());
     }
 
     #[test]

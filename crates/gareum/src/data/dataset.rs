@@ -2,20 +2,23 @@
 //!
 //! Duplicates and contradictions are left in; see `clean.rs`. How raw labels are read is in `label_values.rs`.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::label_values::{LabelIndex, RawLabel, infer};
 use super::{
-    ColumnRequest, DataError, FileFormat, Input, LabelColumns, LabelSchema, Place, ReadOptions, Record, Records,
-    Target, Task,
+    ColumnRequest, DataError, FileFormat, Input, LabelColumns, LabelMap, LabelSchema, NormalizeStep, Place,
+    ReadOptions, Record, Records, Target, Task, invisible_characters, normalize,
 };
 
 /// One labelled text.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Example {
-    /// The 1-based row of the source file.
+    /// The 1-based row of the source file. Stacked texts of one row share it.
     pub id: u64,
     /// The text as it stands in the file.
     pub text: String,
@@ -23,6 +26,8 @@ pub struct Example {
     pub text_pair: Option<String>,
     /// The label.
     pub target: Target,
+    /// Examples of the same group belong in the same part of a split: those with the same value in the group column, or stacked from one row.
+    pub group: Option<u64>,
 }
 
 /// Examples, the meaning of their labels, and how they came about.
@@ -55,12 +60,14 @@ pub struct LoadReport {
     pub path: String,
     /// Its format.
     pub format: FileFormat,
-    /// Name of the text column.
-    pub text_column: String,
+    /// Names of the text columns; several if texts are stacked.
+    pub text_columns: Vec<String>,
     /// Name of the second text's column.
     pub text_pair_column: Option<String>,
     /// Names of the label column or columns.
     pub label_columns: Vec<String>,
+    /// Name of the column that keeps rows together.
+    pub group_column: Option<String>,
     /// What joins the labels of a row in one value, where something does.
     pub label_separator: Option<String>,
     /// Rows in the file.
@@ -71,6 +78,10 @@ pub struct LoadReport {
     pub missing_label: u64,
     /// Empty fields beyond the last column, dropped.
     pub surplus_fields: u64,
+    /// Rows whose text held the delimiter, without quotes, and was put together again.
+    pub rejoined_rows: u64,
+    /// Examples whose text holds control characters or characters without width; they are kept as they are.
+    pub invisible_characters: u64,
     /// JSON keys that first appear after 100 rows, dropped.
     pub ignored_keys: u64,
     /// Examples of each label, by id; for regression the single entry counts all.
@@ -80,37 +91,63 @@ pub struct LoadReport {
 }
 
 impl Dataset {
-    /// Reads a labelled file whole.
-    ///
-    /// A row without text or label is dropped and counted. The word `nan` is a missing label (pandas writes it) but an ordinary text.
-    /// Where `schema` is to be inferred: lists, several label columns and evidently joined labels (`2,3`) are multi-label, integers and names
-    /// single-label, other numbers regression.
+    /// Opens a labelled file and reads it, see [`Dataset::read`].
     ///
     /// # Errors
-    /// [`DataError`] with file, row and column of the first thing that is wrong; also if no row is left, or a single-label column has one
-    /// class only, or nearly as many values as rows while no task was asked for.
+    /// As [`Records::open`] and [`Dataset::read`].
     pub fn load(
         path: &Path,
         read: &ReadOptions,
         request: &ColumnRequest,
         schema: SchemaSource<'_>,
     ) -> Result<Self, DataError> {
-        let mut records = Records::open(path, read)?;
+        Self::read(Records::open(path, read)?, request, schema, None)
+    }
+
+    /// Reads labelled rows whole.
+    ///
+    /// A row without text or label is dropped and counted. The word `nan` is a missing label (pandas writes it) but an ordinary text.
+    /// Where `schema` is to be inferred: lists, several label columns and evidently joined labels (`2,3`) are multi-label, integers and names
+    /// single-label, other numbers regression. `map` gives the labels other names first.
+    ///
+    /// # Errors
+    /// [`DataError`] with file, row and column of the first thing that is wrong; also if no row is left, or a single-label column has one
+    /// class only, or nearly as many values as rows while no task was asked for.
+    pub fn read(
+        mut records: Records,
+        request: &ColumnRequest,
+        schema: SchemaSource<'_>,
+        map: Option<&LabelMap>,
+    ) -> Result<Self, DataError> {
         let columns = request.resolve(&records)?;
-        let inputs = columns.inputs();
         let mut rows = Rows::default();
+        let mut groups = Groups::default();
         while let Some(record) = records.next().transpose()? {
             rows.read += 1;
-            match (
-                inputs.read(&record, &records)?,
-                raw_label(&record, &columns.label, &records)?,
-            ) {
-                (None, _) => rows.missing_text += 1,
-                (Some(_), None) => rows.missing_label += 1,
-                (Some(input), Some(label)) => rows.usable.push((record.row, record.line, input, label)),
+            let mut inputs = Vec::with_capacity(1);
+            for position in &columns.inputs {
+                inputs.extend(position.read(&record, &records)?);
+            }
+            match raw_label(&record, &columns.label, &records)? {
+                _ if inputs.is_empty() => rows.missing_text += 1,
+                None => rows.missing_label += 1,
+                Some(label) => {
+                    let group = match columns.group {
+                        Some(position) => Some(groups.number(record.values.get(position))),
+                        None => (columns.inputs.len() > 1).then_some(record.row),
+                    };
+                    rows.usable.extend(inputs.into_iter().map(|input| Row {
+                        number: record.row,
+                        line: record.line,
+                        input,
+                        label: label.clone(),
+                        group,
+                    }));
+                }
             }
         }
         let named = |position: usize| records.columns()[position].clone();
+        let text_columns: Vec<String> = columns.inputs.iter().map(|inputs| named(inputs.text)).collect();
         let label_columns: Vec<String> = columns.label.positions().iter().copied().map(named).collect();
         if rows.usable.is_empty() {
             return Err(DataError::NoExamples {
@@ -118,7 +155,7 @@ impl Dataset {
                 rows: rows.read,
                 missing_text: rows.missing_text,
                 missing_label: rows.missing_label,
-                text: named(columns.text),
+                text: text_columns.join("`, `"),
                 label: label_columns.join("`, `"),
             });
         }
@@ -126,7 +163,15 @@ impl Dataset {
         let (schema, separator) = match schema {
             SchemaSource::Fixed(schema) => (schema.clone(), separator.map(str::to_owned)),
             SchemaSource::Infer { task } => {
-                rows.infer(task, separator, &columns.label, &label_columns, records.path())?
+                let inference = Inference {
+                    task,
+                    separator,
+                    map,
+                    columns: &columns.label,
+                    names: &label_columns,
+                    path: records.path(),
+                };
+                rows.infer(&inference)?
             }
         };
         let label_column = match &columns.label {
@@ -134,21 +179,28 @@ impl Dataset {
             LabelColumns::Indicators(_) => None,
         };
         let examples = rows.examples(
-            &LabelIndex::new(&schema, separator.as_deref()),
+            &LabelIndex::new(&schema, separator.as_deref(), map),
             records.path(),
             label_column,
         )?;
+        let is_invisible = |example: &&Example| {
+            let texts = std::iter::once(example.text.as_str()).chain(example.text_pair.as_deref());
+            texts.into_iter().any(invisible_characters)
+        };
         let report = LoadReport {
             path: records.path().to_owned(),
             format: records.format().clone(),
-            text_column: named(columns.text),
-            text_pair_column: columns.text_pair.map(named),
+            text_columns,
+            text_pair_column: columns.inputs.first().and_then(|inputs| inputs.text_pair).map(named),
             label_columns,
+            group_column: columns.group.map(named),
             label_separator: separator,
             rows_read: rows.read,
             missing_text: rows.missing_text,
             missing_label: rows.missing_label,
             surplus_fields: records.surplus_fields(),
+            rejoined_rows: records.rejoined_rows(),
+            invisible_characters: examples.iter().filter(is_invisible).count() as u64,
             ignored_keys: records.ignored_keys(),
             label_counts: label_counts(&examples, &schema),
             mapping_note: schema.mapping_note(),
@@ -161,25 +213,89 @@ impl Dataset {
     }
 }
 
+impl Dataset {
+    /// Changes every text by these steps. Texts of which nothing is left are dropped and counted as missing.
+    pub fn normalize(&mut self, steps: &[NormalizeStep]) {
+        for example in &mut self.examples {
+            for text in std::iter::once(&mut example.text).chain(&mut example.text_pair) {
+                if let Cow::Owned(changed) = normalize(text, steps) {
+                    *text = changed;
+                }
+            }
+        }
+        let before = self.examples.len();
+        self.examples.retain(|example| {
+            let mut texts = std::iter::once(&example.text).chain(&example.text_pair);
+            texts.all(|text| !text.trim().is_empty())
+        });
+        self.report.missing_text += (before - self.examples.len()) as u64;
+        self.report.label_counts = label_counts(&self.examples, &self.schema);
+    }
+}
+
+/// Numbers for the values of the group column.
+#[derive(Default)]
+struct Groups {
+    numbers: HashMap<String, u64>,
+    /// Groups so far, those of rows without a value included: each of these is one.
+    count: u64,
+}
+
+impl Groups {
+    fn number(&mut self, value: Option<&Value>) -> u64 {
+        let value = match value {
+            Some(Value::String(text)) => text.trim().to_owned(),
+            None | Some(Value::Null) => String::new(),
+            Some(other) => other.to_string(),
+        };
+        let next = self.count;
+        let number = if value.is_empty() {
+            next
+        } else {
+            *self.numbers.entry(value).or_insert(next)
+        };
+        self.count += u64::from(number == next);
+        number
+    }
+}
+
 /// Rows on their way to examples.
 #[derive(Default)]
 struct Rows {
     read: u64,
     missing_text: u64,
     missing_label: u64,
-    /// Row, line, texts, label.
-    usable: Vec<(u64, u64, Input, RawLabel)>,
+    usable: Vec<Row>,
+}
+
+struct Row {
+    number: u64,
+    line: u64,
+    input: Input,
+    label: RawLabel,
+    group: Option<u64>,
+}
+
+/// What labels are inferred from, beside the rows.
+struct Inference<'a> {
+    task: Option<Task>,
+    separator: Option<&'a str>,
+    map: Option<&'a LabelMap>,
+    columns: &'a LabelColumns,
+    names: &'a [String],
+    path: &'a str,
 }
 
 impl Rows {
-    fn infer(
-        &self,
-        task: Option<Task>,
-        separator: Option<&str>,
-        columns: &LabelColumns,
-        names: &[String],
-        path: &str,
-    ) -> Result<(LabelSchema, Option<String>), DataError> {
+    fn infer(&self, inference: &Inference<'_>) -> Result<(LabelSchema, Option<String>), DataError> {
+        let Inference {
+            task,
+            separator,
+            map,
+            columns,
+            names,
+            path,
+        } = *inference;
         let task = match columns {
             LabelColumns::Indicators(_) => {
                 let schema = LabelSchema {
@@ -193,13 +309,17 @@ impl Rows {
             }
             LabelColumns::Single(_) => task,
         };
-        let labels: Vec<&RawLabel> = self.usable.iter().map(|(.., label)| label).collect();
-        let (schema, separator) = infer(&labels, task, separator);
+        let labels: Vec<&RawLabel> = self.usable.iter().map(|row| &row.label).collect();
+        let (schema, separator) = infer(&labels, task, separator, map);
         if schema.task != Task::SingleLabel {
             return Ok((schema, separator));
         }
         let (classes, rows) = (schema.names.len(), self.usable.len());
         let column = || names.first().cloned().unwrap_or_default();
+        if classes == 0 {
+            // The map knows none of the labels: the first row says so.
+            return Ok((schema, separator));
+        }
         if let [label] = schema.names.as_slice() {
             return Err(DataError::SingleClass {
                 path: path.to_owned(),
@@ -222,7 +342,7 @@ impl Rows {
     }
 
     fn refuse_indicators(&self, path: &str) -> DataError {
-        let (row, line) = self.usable.first().map_or((1, 1), |(row, line, ..)| (*row, *line));
+        let (row, line) = self.usable.first().map_or((1, 1), |row| (row.number, row.line));
         DataError::BadLabel {
             place: Place::new(path, line, row, None),
             found: "several label columns".to_owned(),
@@ -237,14 +357,15 @@ impl Rows {
         path: &str,
         column: Option<String>,
     ) -> Result<Vec<Example>, DataError> {
-        let to_example = |(row, line, input, label): (u64, u64, Input, RawLabel)| {
-            let place = || Place::new(path, line, row, column.clone());
-            let target = index.target(&label, place)?;
+        let to_example = |row: Row| {
+            let place = || Place::new(path, row.line, row.number, column.clone());
+            let target = index.target(&row.label, place)?;
             Ok(Example {
-                id: row,
-                text: input.text,
-                text_pair: input.text_pair,
+                id: row.number,
+                text: row.input.text,
+                text_pair: row.input.text_pair,
                 target,
+                group: row.group,
             })
         };
         std::mem::take(&mut self.usable).into_iter().map(to_example).collect()
@@ -252,7 +373,7 @@ impl Rows {
 }
 
 fn raw_label(record: &Record, columns: &LabelColumns, records: &Records) -> Result<Option<RawLabel>, DataError> {
-    const NULL: &serde_json::Value = &serde_json::Value::Null;
+    const NULL: &Value = &Value::Null;
     let value = |position: usize| record.values.get(position).unwrap_or(NULL);
     let bad = |position: usize, expected, hint| DataError::BadLabel {
         place: records.place(record, position),
@@ -343,6 +464,71 @@ mod tests {
     }
 
     #[test]
+    fn stacked_texts_stay_with_their_row() {
+        let request = ColumnRequest {
+            text: ["말1", "말2"].map(str::to_owned).to_vec(),
+            ..ColumnRequest::default()
+        };
+        let dataset = load("t.csv", "말1,말2,label\n가,나,x\n,다,y\n,,x\n라,마,\n", &request, INFER).unwrap();
+        let seen: Vec<(u64, &str, Option<u64>)> = dataset
+            .examples
+            .iter()
+            .map(|example| (example.id, example.text.as_str(), example.group))
+            .collect();
+        assert_eq!(seen, [(1, "가", Some(1)), (1, "나", Some(1)), (2, "다", Some(2))]);
+        let report = &dataset.report;
+        assert_eq!((report.rows_read, report.missing_text, report.missing_label), (4, 1, 1));
+        assert_eq!(report.text_columns, ["말1", "말2"]);
+    }
+
+    #[test]
+    fn groups_are_numbered_by_their_values() {
+        let request = ColumnRequest {
+            group: Some("user".to_owned()),
+            ..ColumnRequest::default()
+        };
+        let content = "text,user,label\na,kim,0\nb,,1\nc, kim ,0\nd,,1\ne,lee,1\n";
+        let dataset = load("t.csv", content, &request, INFER).unwrap();
+        let groups: Vec<Option<u64>> = dataset.examples.iter().map(|example| example.group).collect();
+        assert_eq!(groups, [Some(0), Some(1), Some(0), Some(2), Some(3)]);
+    }
+
+    #[test]
+    fn a_map_names_the_labels() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("map.txt");
+        std::fs::write(&path, "sad\nglad\nunused\n").unwrap();
+        let map = LabelMap::open(&path).unwrap();
+        let read = |content: &str, schema: SchemaSource<'_>| {
+            let path = folder.path().join("t.csv");
+            std::fs::write(&path, content).unwrap();
+            let records = Records::open(&path, &ReadOptions::default()).unwrap();
+            Dataset::read(records, &ColumnRequest::default(), schema, Some(&map))
+        };
+        let dataset = read("text,label\na,1\nb,0.0\nc,sad\n", INFER).unwrap();
+        assert_eq!(dataset.schema.names, ["sad", "glad"]);
+        let targets: Vec<&[u32]> = dataset.examples.iter().map(|example| example.target.ids()).collect();
+        assert_eq!(targets, [[1], [0], [0]]);
+        let joined = read("text,label\na,\"0,1\"\nb,1\nc,0\n", INFER).unwrap();
+        assert_eq!(joined.schema.task, Task::MultiLabel);
+        assert_eq!(joined.examples[0].target, Target::Classes(vec![0, 1]));
+        let fixed = read("text,label\na,1\n", SchemaSource::Fixed(&dataset.schema)).unwrap();
+        assert_eq!(fixed.examples[0].target, Target::Class(1));
+        let message = read("text,label\na,1\nb,7\nc,0\n", INFER).unwrap_err().to_string();
+        assert!(
+            message
+                .contains("t.csv:3: row 2, column `label`: label `7` is not in the label map, which has `0`, `1`, `2`"),
+            "{message}"
+        );
+        assert!(
+            read("text,label\na,8\nb,7\n", INFER)
+                .unwrap_err()
+                .to_string()
+                .contains("label `8`")
+        );
+    }
+
+    #[test]
     fn a_fixed_schema_meets_the_unknown() {
         let schema = LabelSchema {
             task: Task::SingleLabel,
@@ -371,9 +557,9 @@ mod tests {
         check("text,label\na,x\nb,x\n", "all 2 labelled rows have the label `x`");
         check(
             "text,label\n,x\nb,\n",
-            "none of 2 rows can be used (1 without text, 1 without label)",
+            "no row can be used, of 2 (1 without text, 1 without label)",
         );
-        check("text,label\n", "none of 0 rows");
+        check("text,label\n", "no row can be used, of 0");
         let rows: String = (0..60).map(|row| format!("t,id{row}\n")).collect();
         check(&format!("text,label\n{rows}"), "60 distinct values in 60 rows");
         check("text,label\na,1\n,2,3\n", "found 3 fields, expected 2");

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
+use super::encoding::Undecodable;
+
 /// Where in a file something is wrong. Shown as `train.csv:5: row 4, column `label``.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
@@ -69,9 +71,17 @@ pub enum DataError {
         /// What to do.
         hint: &'static str,
     },
+    /// The name of an encoding that there is not.
+    #[error("{path}: unknown encoding `{found}`\nhint: for example `utf-8`, `cp949`, `utf-16le` or `windows-1252`")]
+    UnknownEncoding {
+        /// The file.
+        path: String,
+        /// The name asked for.
+        found: String,
+    },
     /// The text is in another encoding, or damaged.
     #[error(
-        "{path}:{line}: byte {byte:#04x} at offset {offset} is not UTF-8\nhint: convert the file first, for example `iconv -f CP949 -t UTF-8 old > new`"
+        "{path}:{line}: byte {byte:#04x} at offset {offset} is not UTF-8\nhint: correct the damaged place, or name the encoding of the file, as in `--set data.encoding=cp949`"
     )]
     NotUtf8 {
         /// The file.
@@ -102,7 +112,7 @@ pub enum DataError {
         found: char,
     },
     /// A row has too many or too few fields.
-    #[error("{place}: found {found} fields, expected {expected}\nhint: {hint}")]
+    #[error("{place}: found {found} {}, expected {expected}\nhint: {hint}", plural(*found, "field"))]
     FieldCount {
         /// Where.
         place: Box<Place>,
@@ -115,7 +125,7 @@ pub enum DataError {
     },
     /// A quoted field has no end.
     #[error(
-        "{place}: a `\"` opens a field and is never closed\nhint: double quotes inside quoted fields (`\"\"`), or turn quoting off if quotes are plain characters here"
+        "{place}: a `\"` opens a field and is never closed\nhint: double quotes inside quoted fields (`\"\"`), or turn quoting off (`--set data.quoting=false`) if quotes are plain characters here"
     )]
     UnclosedQuote {
         /// Where the row starts.
@@ -197,6 +207,28 @@ pub enum DataError {
         /// What to do.
         hint: &'static str,
     },
+    /// A label map that maps nothing.
+    #[error(
+        "{place}: found {found}, expected a label and its name\nhint: a label map has rows such as `0,negative`, or one name a line for the labels 0, 1, 2, ..."
+    )]
+    BadLabelMap {
+        /// Where in the map.
+        place: Box<Place>,
+        /// The value.
+        found: String,
+    },
+    /// A label that the label map lacks.
+    #[error("{place}: label `{found}` is not in the label map, which has {known}\nhint: {hint}")]
+    UnmappedLabel {
+        /// Where in the data.
+        place: Box<Place>,
+        /// The label.
+        found: String,
+        /// The labels of the map.
+        known: String,
+        /// What to do.
+        hint: &'static str,
+    },
     /// A label that the schema lacks.
     #[error("{place}: label `{found}` is not one of {known}\nhint: {hint}")]
     UnknownLabel {
@@ -239,7 +271,7 @@ pub enum DataError {
     },
     /// No usable row.
     #[error(
-        "{path}: none of {rows} rows can be used ({missing_text} without text, {missing_label} without label)\nhint: check the columns `{text}` and `{label}`"
+        "{path}: no row can be used, of {rows} ({missing_text} without text, {missing_label} without label)\nhint: check the columns `{text}` and `{label}`"
     )]
     NoExamples {
         /// The file.
@@ -292,7 +324,11 @@ pub enum DataError {
 impl DataError {
     /// Wraps an error of the system, with the remedy that fits its kind.
     pub(super) fn io(path: &str, source: std::io::Error) -> Self {
+        let is_undecodable = source.get_ref().is_some_and(|error| error.is::<Undecodable>());
         let hint = match source.kind() {
+            _ if is_undecodable => {
+                "the file is damaged, or in another encoding: name it, as in `--set data.encoding=cp949`"
+            }
             std::io::ErrorKind::NotFound => "check the path; relative paths start from the current folder",
             std::io::ErrorKind::PermissionDenied => "check who may read the file",
             std::io::ErrorKind::IsADirectory => "name a file inside the folder",
@@ -306,6 +342,15 @@ impl DataError {
             source,
             hint,
         }
+    }
+}
+
+/// `noun`, with an `s` unless there is one of it.
+pub(super) fn plural(count: usize, noun: &str) -> String {
+    if count == 1 {
+        noun.to_owned()
+    } else {
+        format!("{noun}s")
     }
 }
 

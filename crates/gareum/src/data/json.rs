@@ -33,6 +33,8 @@ pub(super) struct Object {
     pub row: u64,
     pub line: u64,
     pub fields: Map<String, Value>,
+    /// A key with a list of objects, if there is one.
+    table: Option<String>,
 }
 
 impl JsonReader {
@@ -156,11 +158,16 @@ impl JsonReader {
     fn parse(&self, text: &str, line: u64) -> Result<Object, DataError> {
         let place = |line| Place::new(&self.source.path, line, self.row, None);
         let hint = || format!("check the text `{}`", shortened(text.trim()));
-        let value: Value = serde_json::from_str(text).map_err(|error| {
+        let value: Value = serde_json::from_str(text.trim_end()).map_err(|error| {
             let line = line + (error.line() as u64).saturating_sub(1);
+            let message = error.to_string();
+            // serde counts lines within the object; the place counts them within the file.
+            let what = message
+                .rsplit_once(" at line ")
+                .map_or(message.as_str(), |(what, _)| what);
             DataError::Json {
                 place: place(line),
-                found: error.to_string(),
+                found: format!("{what} at column {}", error.column()),
                 hint: hint(),
             }
         })?;
@@ -172,24 +179,30 @@ impl JsonReader {
                 hint: hint(),
             });
         };
+        let is_table = |value: &Value| {
+            value
+                .as_array()
+                .and_then(|list| list.first())
+                .is_some_and(Value::is_object)
+        };
+        let table = object
+            .iter()
+            .find(|(_, value)| is_table(value))
+            .map(|(key, _)| key.clone());
         let mut fields = Map::new();
         flatten(None, object, &mut fields);
         Ok(Object {
             row: self.row,
             line,
             fields,
+            table,
         })
     }
 
     /// A whole data set wrapped in one object would otherwise pass for a single odd row.
     fn refuse_wrapper(&self, object: &Object) -> Result<(), DataError> {
-        let is_table = |value: &Value| {
-            value
-                .as_array()
-                .is_some_and(|list| list.first().is_some_and(Value::is_object))
-        };
-        match object.fields.iter().find(|(_, value)| is_table(value)) {
-            Some((key, _)) => Err(DataError::Json {
+        match &object.table {
+            Some(key) => Err(DataError::Json {
                 place: Place::new(&self.source.path, object.line, 1, Some(key.clone())),
                 found: format!("the rows are wrapped in an object, under `{key}`"),
                 hint: format!("save the list itself: `jq .{key} old > new`"),
@@ -208,7 +221,8 @@ impl JsonReader {
     }
 }
 
-/// Objects inside objects become columns `outer.inner`, as in KLUE-STS's `labels.real-label`.
+/// Objects inside objects become columns `outer.inner`, as in KLUE-STS's `labels.real-label`; a list of objects becomes one list a key, with null
+/// where an object lacks it.
 fn flatten(prefix: Option<&str>, object: Map<String, Value>, into: &mut Map<String, Value>) {
     for (key, value) in object {
         let name = match prefix {
@@ -217,6 +231,26 @@ fn flatten(prefix: Option<&str>, object: Map<String, Value>, into: &mut Map<Stri
         };
         match value {
             Value::Object(inner) => flatten(Some(&name), inner, into),
+            Value::Array(items) if !items.is_empty() && items.iter().all(Value::is_object) => {
+                let objects: Vec<Map<String, Value>> = items
+                    .into_iter()
+                    .map(|item| {
+                        let mut flat = Map::new();
+                        if let Value::Object(inner) = item {
+                            flatten(Some(&name), inner, &mut flat);
+                        }
+                        flat
+                    })
+                    .collect();
+                for key in objects.iter().flat_map(Map::keys) {
+                    if !into.contains_key(key) {
+                        let values = objects
+                            .iter()
+                            .map(|object| object.get(key).cloned().unwrap_or(Value::Null));
+                        into.insert(key.clone(), values.collect());
+                    }
+                }
+            }
             value => {
                 into.insert(name, value);
             }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde_json::Value;
 
 use super::error::{Place, listed, nearest, shortened};
-use super::{DataError, LabelSchema, Target, Task};
+use super::{DataError, LabelMap, LabelSchema, Target, Task};
 
 /// Separators that are tried where none is given.
 const SEPARATORS: [&str; 3] = [",", "|", ";"];
@@ -32,7 +32,7 @@ pub(super) struct Atom {
 }
 
 impl Atom {
-    fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let text = text.trim();
         Self {
             text: text.to_owned(),
@@ -45,6 +45,24 @@ impl Atom {
         self.number
             .filter(|number| number.fract() == 0.0 && number.abs() < 9e15)
             .map(|number| number as i64)
+    }
+
+    /// The text, integers in one spelling.
+    pub fn canonical(&self) -> String {
+        self.integer()
+            .map_or_else(|| self.text.clone(), |integer| integer.to_string())
+    }
+
+    /// The name that a map gives this label.
+    fn mapped(&self, map: Option<&LabelMap>) -> Option<Self> {
+        match map {
+            None => Some(self.clone()),
+            // A name is a name, even if it looks like a number.
+            Some(map) => map.name(&self.canonical()).map(|name| Self {
+                text: name.to_owned(),
+                number: None,
+            }),
+        }
     }
 }
 
@@ -141,10 +159,13 @@ fn list_in(text: &str) -> Option<RawLabel> {
 ///
 /// Multi-label values are split by `separator`; without one by the evident one (see [`joined_by`]); else, if the task was asked for, by the
 /// first of `,`, `|` and `;` that occurs. Nothing is split in a column that has lists.
+///
+/// With a map the labels are its names, as far as they occur, in its order; labels that it lacks are met in [`LabelIndex::target`].
 pub(super) fn infer(
     labels: &[&RawLabel],
     task: Option<Task>,
     separator: Option<&str>,
+    map: Option<&LabelMap>,
 ) -> (LabelSchema, Option<String>) {
     let has_lists = labels.iter().any(|label| matches!(label, RawLabel::Many(_)));
     let evident = if has_lists {
@@ -156,7 +177,7 @@ pub(super) fn infer(
     match task {
         Task::Regression => (LabelSchema::regression(), None),
         Task::SingleLabel => {
-            let names = sorted_names(labels.iter().flat_map(|label| label.atoms()).cloned());
+            let names = ordered_names(labels.iter().flat_map(|label| label.atoms()).cloned(), map);
             (LabelSchema { task, names }, None)
         }
         Task::MultiLabel => {
@@ -165,7 +186,7 @@ pub(super) fn infer(
                 SEPARATORS.into_iter().find(occurs).filter(|_| !has_lists)
             };
             let separator = evident.or_else(occurring);
-            let names = sorted_names(labels.iter().flat_map(|label| pieces(label, separator)));
+            let names = ordered_names(labels.iter().flat_map(|label| pieces(label, separator)), map);
             (LabelSchema { task, names }, separator.map(str::to_owned))
         }
     }
@@ -223,8 +244,17 @@ fn pieces(label: &RawLabel, separator: Option<&str>) -> Vec<Atom> {
     }
 }
 
-/// Unique names: by value if all are integers, else by code point.
-fn sorted_names(atoms: impl Iterator<Item = Atom>) -> Vec<String> {
+/// Unique names: in the order of the map; without one by value if all are integers, else by code point.
+fn ordered_names(atoms: impl Iterator<Item = Atom>, map: Option<&LabelMap>) -> Vec<String> {
+    if let Some(map) = map {
+        let occurring: BTreeSet<String> = atoms.filter_map(|atom| Some(atom.mapped(Some(map))?.text)).collect();
+        return map
+            .names()
+            .iter()
+            .filter(|name| occurring.contains(*name))
+            .cloned()
+            .collect();
+    }
     let distinct: BTreeMap<String, Option<i64>> = atoms.map(|atom| (atom.text.clone(), atom.integer())).collect();
     let integers: Option<BTreeSet<i64>> = distinct.values().copied().collect();
     match integers {
@@ -238,12 +268,18 @@ pub(super) struct LabelIndex<'a> {
     schema: &'a LabelSchema,
     ids: HashMap<&'a str, u32>,
     separator: Option<&'a str>,
+    map: Option<&'a LabelMap>,
 }
 
 impl<'a> LabelIndex<'a> {
-    pub fn new(schema: &'a LabelSchema, separator: Option<&'a str>) -> Self {
+    pub fn new(schema: &'a LabelSchema, separator: Option<&'a str>, map: Option<&'a LabelMap>) -> Self {
         let ids = schema.names.iter().map(String::as_str).zip(0..).collect();
-        Self { schema, ids, separator }
+        Self {
+            schema,
+            ids,
+            separator,
+            map,
+        }
     }
 
     /// The target that a label stands for.
@@ -303,6 +339,7 @@ impl<'a> LabelIndex<'a> {
     }
 
     fn find(&self, atom: &Atom) -> Option<u32> {
+        let atom = atom.mapped(self.map)?;
         let by_name = self.ids.get(atom.text.as_str());
         by_name
             .or_else(|| self.ids.get(atom.integer()?.to_string().as_str()))
@@ -311,6 +348,16 @@ impl<'a> LabelIndex<'a> {
 
     fn id(&self, atom: &Atom, place: &impl Fn() -> Box<Place>) -> Result<u32, DataError> {
         self.find(atom).ok_or_else(|| {
+            if let Some(map) = self.map.filter(|map| map.name(&atom.canonical()).is_none()) {
+                let mut known: Vec<&str> = map.labels().collect();
+                known.sort_unstable();
+                return DataError::UnmappedLabel {
+                    place: place(),
+                    found: shortened(&atom.text),
+                    known: listed(known.into_iter()),
+                    hint: "add the label and its name to the map, or correct the row",
+                };
+            }
             let names = || self.schema.names.iter().map(String::as_str);
             let known_are_numbers = names().all(|name| name.parse::<i64>().is_ok());
             let slip = nearest(&atom.text, names()).filter(|_| !known_are_numbers);
@@ -353,8 +400,8 @@ mod tests {
     /// `values` as a column: the schema it implies, and the targets.
     fn check(values: Value, task: Option<Task>, expected: &str) {
         let labels = raw(values.as_array().unwrap());
-        let (schema, separator) = infer(&labels.iter().collect::<Vec<_>>(), task, None);
-        let index = LabelIndex::new(&schema, separator.as_deref());
+        let (schema, separator) = infer(&labels.iter().collect::<Vec<_>>(), task, None, None);
+        let index = LabelIndex::new(&schema, separator.as_deref(), None);
         let targets: Vec<String> = labels
             .iter()
             .map(|label| match index.target(label, place).unwrap() {
@@ -436,7 +483,7 @@ mod tests {
                 names: names.iter().map(|name| (*name).to_owned()).collect(),
             };
             let label = RawLabel::read(&found).unwrap().unwrap();
-            LabelIndex::new(&schema, None)
+            LabelIndex::new(&schema, None, None)
                 .target(&label, place)
                 .unwrap_err()
                 .to_string()
@@ -456,9 +503,9 @@ mod tests {
         fn names_survive_the_mapping(names in prop::collection::vec("[a-z가-힣]{1,4}( [a-z]{1,3})?", 1..20)) {
             let labels = raw(&names.iter().map(|name| json!(name)).collect::<Vec<_>>());
             prop_assume!(labels.len() == names.len());
-            let (schema, _) = infer(&labels.iter().collect::<Vec<_>>(), None, None);
+            let (schema, _) = infer(&labels.iter().collect::<Vec<_>>(), None, None, None);
             prop_assert!(schema.names.is_sorted());
-            let index = LabelIndex::new(&schema, None);
+            let index = LabelIndex::new(&schema, None, None);
             for (name, label) in names.iter().zip(&labels) {
                 let Target::Class(id) = index.target(label, place).unwrap() else { unreachable!() };
                 prop_assert_eq!(schema.name_of(id), Some(name.as_str()));
@@ -470,8 +517,8 @@ mod tests {
         #[test]
         fn integers_keep_their_order(values in prop::collection::vec(-1000i64..1000, 1..50)) {
             let labels = raw(&values.iter().map(|value| json!(value)).collect::<Vec<_>>());
-            let (schema, _) = infer(&labels.iter().collect::<Vec<_>>(), None, None);
-            let index = LabelIndex::new(&schema, None);
+            let (schema, _) = infer(&labels.iter().collect::<Vec<_>>(), None, None, None);
+            let index = LabelIndex::new(&schema, None, None);
             for (value, label) in values.iter().zip(&labels) {
                 let Target::Class(id) = index.target(label, place).unwrap() else { unreachable!() };
                 let name = schema.name_of(id).unwrap();

@@ -10,10 +10,14 @@ mod clean;
 mod columns;
 mod csv;
 mod dataset;
+mod encoding;
 mod error;
 mod json;
+mod label_map;
 mod label_values;
 mod labels;
+mod leakage;
+mod normalize;
 #[cfg(test)]
 mod real_data;
 mod records;
@@ -24,6 +28,13 @@ pub use clean::{CleanOptions, CleanReport, ConflictPolicy, clean};
 pub use columns::{ColumnRequest, Columns, Input, InputColumns, LabelColumns};
 pub use dataset::{Dataset, Example, LoadReport, SchemaSource};
 pub use error::{DataError, Place};
+pub use label_map::LabelMap;
 pub use labels::{LabelSchema, Target, Task};
+pub use leakage::{Leak, leaks};
+pub use normalize::{NormalizeStep, normalize};
 pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
 pub use split::{Split, SplitOptions, split};
+
+pub(crate) use encoding::encoding_of;
+pub(crate) use leakage::keep_together;
+use normalize::invisible_characters;

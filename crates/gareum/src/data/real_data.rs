@@ -25,7 +25,7 @@ fn found(name: &str) -> Option<PathBuf> {
 fn request(text: &str, label: &str) -> ColumnRequest {
     let given = |name: &str| (!name.is_empty()).then(|| name.to_owned());
     ColumnRequest {
-        text: given(text),
+        text: given(text).into_iter().collect(),
         label: given(label).into_iter().collect(),
         ..ColumnRequest::default()
     }
@@ -49,7 +49,7 @@ fn summary(dataset: &Dataset) -> String {
     format!(
         "{} | {}{pair} -> {labels} | {} {} | {} of {} rows, {dropped} dropped",
         report.format,
-        report.text_column,
+        report.text_columns.join("|"),
         dataset.schema.task,
         dataset.schema.num_labels(),
         dataset.examples.len(),
@@ -316,4 +316,175 @@ fn english_service_data_is_read() {
         message.contains("the label could be any of `intent`, `category`"),
         "{message}"
     );
+}
+
+/// Column names, separators and headers that must be given, as the table below writes them.
+fn wishes(words: &str) -> (ReadOptions, ColumnRequest, Option<Task>) {
+    let (mut read, mut columns, mut task) = (ReadOptions::default(), ColumnRequest::default(), None);
+    for word in words.split_whitespace() {
+        match word.split_once('=').unwrap_or((word, "")) {
+            ("text", name) => columns.text = name.split('+').map(str::to_owned).collect(),
+            ("pair", name) => columns.text_pair = Some(name.to_owned()),
+            ("label", name) => columns.label = vec![name.to_owned()],
+            ("no-header", _) => read.header = Some(false),
+            (_, name) => task = serde_json::from_value(name.into()).ok(),
+        }
+    }
+    (read, columns, task)
+}
+
+/// Every set of the folder, with at most column names given (and that there is no header): as many rows as its README says.
+#[test]
+fn every_set_is_read_whole() {
+    // File, what must be said, rows, examples if some rows lack a text or a label, labels.
+    let sets = [
+        ("nsmc/ratings_test_rebuilt.tsv.gz", "", 50_000, 0, 2),
+        ("nsmc/ratings_ordinal_1to10.tsv", "label=rating", 16_253, 0, 10),
+        ("k_mhas/kmhas_valid.txt", "", 8_776, 0, 9),
+        ("k_mhas/kmhas_test.txt", "", 21_939, 0, 9),
+        ("klue_ynat_dacon/train_data.tsv", "", 45_654, 0, 7),
+        ("klue_nli/klue-nli-v1.1_dev.json", "", 3_000, 0, 3),
+        ("klue_sts/klue-sts-v1.1_dev.json", "label=labels.real-label", 519, 0, 1),
+        ("korsts/sts-train.tsv", "", 5_749, 0, 1),
+        ("korsts/sts-dev.tsv", "", 1_500, 0, 1),
+        ("korsts/sts-test.tsv", "", 1_379, 0, 1),
+        ("question_pair_ko/kor_pair_train.csv", "", 6_888, 0, 2),
+        ("question_pair_ko/kor_Pair_test.csv", "", 688, 0, 2),
+        ("goemotions/train.tsv", "no-header text=0 label=1", 43_410, 0, 28),
+        ("goemotions/dev.tsv", "no-header text=0 label=1", 5_426, 0, 28),
+        ("goemotions/test.tsv", "no-header text=0 label=1", 5_427, 0, 28),
+        ("banking77/train.csv", "", 10_003, 0, 77),
+        ("banking77/test.csv", "", 3_080, 0, 77),
+        ("bitext_customer_support/train.csv", "label=intent", 6_480, 0, 27),
+        ("bitext_customer_support/dev.csv", "label=intent", 810, 0, 27),
+        ("bitext_customer_support/test.csv", "label=category", 810, 0, 11),
+        ("ag_news/test.csv", "no-header text=1 pair=2 label=0", 7_600, 0, 4),
+        ("ag_news/train_subset_5000.csv", "no-header text=0 label=1", 5_000, 0, 4),
+        ("ag_news/dev_subset_1000.csv", "no-header text=0 label=1", 1_000, 0, 4),
+        ("trec/train.tsv", "label=coarse", 5_452, 0, 6),
+        ("trec/test.tsv", "label=fine", 500, 0, 42),
+        ("customer_reviews_cr/customer_reviews.tsv", "", 3_771, 0, 2),
+        (
+            "product_reviews_aspects/sentences.jsonl",
+            "label=aspects.polarity",
+            8_194,
+            0,
+            2,
+        ),
+        ("mams_acsa/train.jsonl", "label=aspects.category", 3_149, 0, 8),
+        ("mams_acsa/val.jsonl", "label=aspects.category", 400, 0, 8),
+        ("mams_acsa/test.jsonl", "label=aspects.polarity", 400, 0, 3),
+        ("pros_cons/pros_cons.tsv", "", 45_875, 45_867, 2),
+        ("movie_reviews_long/movie_reviews.jsonl.gz", "", 2_000, 0, 2),
+        ("sick/SICK_train.txt", "label=entailment_judgment", 4_500, 0, 3),
+        ("sick/SICK_trial.txt", "label=relatedness_score", 500, 0, 1),
+        ("sick/SICK_test_annotated.txt", "label=entailment_judgment", 4_927, 0, 3),
+        ("finance_sentiment/finance_data.csv", "text=kor_sentence", 4_846, 0, 3),
+        ("finance_sentiment/finance_data.csv", "", 4_846, 0, 3),
+        ("chatbot_ko/ChatbotData.csv", "text=Q", 11_823, 0, 3),
+        ("kochat_intents/intent_data.csv", "", 19_992, 0, 4),
+        ("naver_shopping_sample/naver_shopping.csv", "", 216, 0, 4),
+        (
+            "curse_detection_ko/dataset.txt",
+            "no-header text=0 label=1",
+            5_825,
+            0,
+            2,
+        ),
+    ];
+    let mut wrong = Vec::new();
+    for (name, words, rows, usable, labels) in sets {
+        let Some(path) = found(name) else { continue };
+        let (read, columns, task) = wishes(words);
+        let seen = match Dataset::load(&path, &read, &columns, SchemaSource::Infer { task }) {
+            Ok(dataset) => format!(
+                "{} {} {}",
+                dataset.report.rows_read,
+                dataset.examples.len(),
+                dataset.schema.num_labels()
+            ),
+            Err(error) => error.to_string(),
+        };
+        let expected = format!("{rows} {} {labels}", if usable == 0 { rows } else { usable });
+        if seen != expected {
+            wrong.push(format!("{name}: expected {expected}, found {seen}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Files without a label of their own: rows to predict, plain text, one line of 1.8 MB.
+#[test]
+fn unlabelled_files_are_read_whole() {
+    for (name, rows) in [
+        ("klue_ynat_dacon/test_data_unlabelled.tsv", 9_131),
+        ("kochat_intents/ood_data.csv", 12_223),
+        ("text_ko/nsmc_reviews_unlabelled.txt.gz", 156_283),
+        ("text_ko/kocohub_unlabeled_comments_5.txt.gz", 33_893),
+        ("text_ko/klue_dp_ner_dev_sentences.txt.gz", 7_001),
+        ("text_ko/ud_korean_sentences.txt.gz", 6_292),
+        ("text_ko/naver_shopping_4star_one_line.txt.gz", 1),
+    ] {
+        let Some(path) = found(name) else { continue };
+        let mut records = Records::open(&path, &ReadOptions::default()).unwrap();
+        let columns = ColumnRequest::default().resolve_inputs(&records).unwrap();
+        let mut texts = (0, 0);
+        while let Some(record) = records.next() {
+            let input = columns.read(&record.unwrap(), &records).unwrap();
+            texts = (texts.0 + 1, input.map_or(0, |input| input.text.len()).max(texts.1));
+        }
+        assert_eq!(texts.0, rows, "{name} ({})", records.format());
+        assert!(rows > 1 || texts.1 > 1_700_000, "{name}: {}", texts.1);
+    }
+}
+
+#[test]
+fn one_byte_of_another_encoding_is_told() {
+    let Some(path) = found("trec/original/TREC.train") else {
+        return;
+    };
+    let options = ReadOptions {
+        kind: Some(FileKind::Lines),
+        ..ReadOptions::default()
+    };
+    let records = Records::open(&path, &options).unwrap();
+    assert_eq!(records.format().to_string(), "one text a line, windows-1252");
+    assert_eq!(records.map(Result::unwrap).count(), 5_452);
+}
+
+#[test]
+fn names_come_from_a_second_file() {
+    let Some(labels) = found("goemotions/labels.txt") else {
+        return;
+    };
+    let map = LabelMap::open(&labels).unwrap();
+    let (read, columns, _) = wishes("no-header text=0 label=1");
+    let records = Records::open(&found("goemotions/dev.tsv").unwrap(), &read).unwrap();
+    let dataset = Dataset::read(records, &columns, INFER, Some(&map)).unwrap();
+    assert_eq!(dataset.schema.names.len(), 28);
+    assert_eq!(
+        (dataset.schema.name_of(0), dataset.schema.name_of(27)),
+        (Some("admiration"), Some("neutral"))
+    );
+}
+
+#[test]
+fn leaks_are_those_that_are_documented() {
+    let parts = |train: &str, test: &str| {
+        let (read, columns) = (ReadOptions::default(), ColumnRequest::default());
+        let train = load(train, &read, &columns, INFER)?;
+        let test = load(test, &read, &columns, SchemaSource::Fixed(&train.schema))?;
+        let found = leaks(&[("train", &train.examples), ("test", &test.examples)]);
+        found.first().map(|leak| (leak.texts, leak.examples))
+    };
+    let banking = parts("banking77/train.csv", "banking77/test.csv");
+    let nsmc = parts("nsmc/ratings_train_rebuilt.tsv.gz", "nsmc/ratings_test_rebuilt.tsv.gz");
+    for (name, found, least) in [("banking77", banking, 7), ("nsmc", nsmc, 500)] {
+        if let Some((texts, examples)) = found {
+            assert!(
+                texts >= least && examples >= texts,
+                "{name}: {texts} texts, {examples} examples"
+            );
+        }
+    }
 }

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::DataError;
-use super::csv::{DelimitedReader, Fields, Sniffed, sniff};
+use super::csv::{DelimitedReader, FieldWidths, Fields, Sniffed, sniff};
+use super::encoding::encoding_of;
 use super::error::{Place, shown};
 use super::json::{JsonReader, Object};
 use super::source::{Source, without_break};
@@ -31,6 +32,8 @@ pub struct ReadOptions {
     pub quoting: Option<bool>,
     /// The format. Default: by extension; a txt that no delimiter splits evenly is one text a line.
     pub kind: Option<FileKind>,
+    /// The encoding, by a name such as `cp949`. Default: detected; UTF-8 unless something else is certain.
+    pub encoding: Option<String>,
 }
 
 /// The formats that [`Records`] reads.
@@ -56,6 +59,8 @@ pub struct FileFormat {
     pub gzip: bool,
     /// Whether a byte order mark was skipped.
     pub byte_order_mark: bool,
+    /// The encoding, if it is not UTF-8.
+    pub encoding: Option<String>,
     /// The delimiter of a delimited file.
     pub delimiter: Option<char>,
     /// Whether quotes enclose fields, of a delimited file.
@@ -87,7 +92,11 @@ impl fmt::Display for FileFormat {
         choices
             .iter()
             .filter(|(holds, _)| *holds)
-            .try_for_each(|(_, words)| formatter.write_str(words))
+            .try_for_each(|(_, words)| formatter.write_str(words))?;
+        match &self.encoding {
+            Some(encoding) => write!(formatter, ", {encoding}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -131,7 +140,14 @@ impl Records {
     /// [`DataError`] if it cannot be read, is empty, binary or of an unknown format.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
         let by_name = kind_of(path);
-        let (source, head) = Source::open(path)?;
+        let encoding = match options.encoding.as_deref() {
+            None => None,
+            Some(name) => Some(encoding_of(name).ok_or_else(|| DataError::UnknownEncoding {
+                path: shown(path),
+                found: name.to_owned(),
+            })?),
+        };
+        let (source, head) = Source::open(path, encoding)?;
         let (kind, preferred) = match (options.kind, by_name) {
             (Some(kind), by_name) => (kind, by_name.map_or(Some(','), |(_, preferred)| preferred)),
             (None, by_name) => by_name?,
@@ -172,6 +188,14 @@ impl Records {
         }
     }
 
+    /// Rows so far whose longest field held the delimiter, without quotes, and was put together again.
+    pub fn rejoined_rows(&self) -> u64 {
+        match &self.reader {
+            Reader::Delimited(reader) => reader.rejoined_rows,
+            _ => 0,
+        }
+    }
+
     /// Occurrences so far of JSON keys that are no column because they first appear late.
     pub fn ignored_keys(&self) -> u64 {
         self.ignored_keys
@@ -189,10 +213,12 @@ impl Records {
             Reader::Lines(source, ..) => source,
         };
         let (path, gzip, byte_order_mark) = (source.path.clone(), source.gzip, source.byte_order_mark);
+        let encoding = source.encoding.map(str::to_owned);
         let format = FileFormat {
             kind,
             gzip,
             byte_order_mark,
+            encoding,
             delimiter: None,
             quoting: None,
             header: None,
@@ -240,15 +266,12 @@ impl Records {
             None => return Ok(Self::open_lines(source)),
         };
         let header = options.header.unwrap_or(true);
-        let mut reader = DelimitedReader::new(source, delimiter, quoting);
+        let widths = FieldWidths::measure(whole_lines(head), delimiter, quoting);
+        let mut reader = DelimitedReader::new(source, delimiter, quoting, widths);
         let mut pending = VecDeque::new();
         let columns = if header {
             let names = reader.header()?.map(|(_, names)| names).unwrap_or_default();
-            let named = |(position, name): (usize, String)| match name.trim() {
-                "" => position.to_string(),
-                name => name.to_owned(),
-            };
-            names.into_iter().enumerate().map(named).collect()
+            column_names(names)
         } else {
             let first = reader.next_row()?;
             let width = first.as_ref().map_or(0, |(_, (_, fields))| fields.len());
@@ -279,6 +302,14 @@ impl Records {
             }
             head.push(object);
         }
+        // An empty list of objects has no keys; where other rows have some, `list` is no column beside `list.key`.
+        let is_list_of_objects = |column: &String| columns.iter().any(|other| is_key_of(other, column));
+        let lists: Vec<String> = columns
+            .iter()
+            .filter(|column| is_list_of_objects(column))
+            .cloned()
+            .collect();
+        columns.retain(|column| !lists.contains(column));
         let mut records = Self {
             columns,
             ..Self::new(kind, Reader::Json(reader))
@@ -291,10 +322,21 @@ impl Records {
     }
 
     fn json_record(&mut self, mut object: Object) -> Record {
+        let empty_lists: Vec<String> = object
+            .fields
+            .iter()
+            .filter(|(key, value)| is_empty_list(value) && !self.columns.contains(key))
+            .map(|(key, _)| key.clone())
+            .collect();
+        object.fields.retain(|key, _| !empty_lists.contains(key));
+        let absent = |column: &String| match empty_lists.iter().any(|list| is_key_of(column, list)) {
+            true => Value::Array(Vec::new()),
+            false => Value::Null,
+        };
         let values = self
             .columns
             .iter()
-            .map(|column| object.fields.remove(column).unwrap_or(Value::Null))
+            .map(|column| object.fields.remove(column).unwrap_or_else(|| absent(column)))
             .collect();
         self.ignored_keys += object.fields.len() as u64;
         Record {
@@ -343,12 +385,38 @@ impl Iterator for Records {
     }
 }
 
+/// The header's names; a nameless column is called by its position, a repeated name gets a number: `text`, `text.2`.
+fn column_names(header: Vec<String>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::with_capacity(header.len());
+    for (position, name) in header.iter().enumerate() {
+        let name = match name.trim() {
+            "" => position.to_string(),
+            name => name.to_owned(),
+        };
+        let numbered = (2..).map(|number| format!("{name}.{number}"));
+        let free = std::iter::once(name.clone())
+            .chain(numbered)
+            .find(|name| !names.contains(name));
+        names.push(free.unwrap_or(name));
+    }
+    names
+}
+
 fn delimited_record((row, (line, fields)): (u64, Fields)) -> Record {
     Record {
         row,
         line,
         values: fields.into_iter().map(Value::String).collect(),
     }
+}
+
+/// Whether `column` is called `outer.key`.
+fn is_key_of(column: &str, outer: &str) -> bool {
+    column.strip_prefix(outer).is_some_and(|rest| rest.starts_with('.'))
+}
+
+fn is_empty_list(value: &Value) -> bool {
+    value.as_array().is_some_and(Vec::is_empty)
 }
 
 /// The format that a file name promises, with the delimiter to try first.
@@ -458,6 +526,59 @@ mod tests {
         let rows = ["t,l,m", r#"1@1 ["a",1,null]"#, r#"2@2 [null,null,[2]]"#];
         check("a.jsonl", objects, &default, "JSON lines", &rows);
         check("a.json", objects, &default, "JSON", &rows);
+    }
+
+    #[test]
+    fn lists_of_objects_become_lists() {
+        let objects = "{\"t\": \"a\", \"aspects\": []}\n{\"t\": \"b\", \"aspects\": [{\"c\": \"x\", \"p\": 1}, {\"c\": \"y\"}]}\n";
+        let rows = [
+            "t,aspects.c,aspects.p",
+            r#"1@1 ["a",[],[]]"#,
+            r#"2@2 ["b",["x","y"],[1,null]]"#,
+        ];
+        check("a.jsonl", objects, &ReadOptions::default(), "JSON lines", &rows);
+        let empty = "{\"t\": \"a\", \"l\": []}\n";
+        check(
+            "a.jsonl",
+            empty,
+            &ReadOptions::default(),
+            "JSON lines",
+            &["t,l", r#"1@1 ["a",[]]"#],
+        );
+    }
+
+    #[test]
+    fn every_column_has_a_name_of_its_own() {
+        let rows = ["text,1,text.2,text.2.2", r#"1@2 ["a","b","c","d"]"#];
+        check(
+            "a.csv",
+            "text,,text,text.2\na,b,c,d\n",
+            &ReadOptions::default(),
+            "delimited text, `,`, quoted",
+            &rows,
+        );
+    }
+
+    #[test]
+    fn encodings_are_named_or_detected() {
+        let content = b"text,label\n\xC1\xC1\xBE\xC6,1\n";
+        for encoding in [None, Some("cp949"), Some("EUC-KR")] {
+            let options = ReadOptions {
+                encoding: encoding.map(str::to_owned),
+                ..ReadOptions::default()
+            };
+            let mut records = open("a.csv", content, &options).unwrap();
+            assert_eq!(records.format().to_string(), "delimited text, `,`, quoted, CP949");
+            assert_eq!(records.next().unwrap().unwrap().values[0], "좋아");
+        }
+        let options = |name: &str| ReadOptions {
+            encoding: Some(name.to_owned()),
+            ..ReadOptions::default()
+        };
+        let message = open("a.csv", content, &options("cp9494")).err().unwrap().to_string();
+        assert!(message.contains("unknown encoding `cp9494`"), "{message}");
+        let error = open("a.csv", content, &options("utf-8")).and_then(|mut records| records.next().transpose());
+        assert!(error.unwrap_err().to_string().contains("not UTF-8"));
     }
 
     #[test]

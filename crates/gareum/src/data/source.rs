@@ -1,13 +1,15 @@
-//! The bytes of a file: decompressed, checked to be text, and handed out line by line with their position.
+//! The bytes of a file: decompressed, checked to be text, converted to UTF-8 and handed out line by line with their position.
 //! What the lines mean is decided in `csv.rs` and `json.rs`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
+use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
 
 use super::DataError;
+use super::encoding::{Decoding, detect, name_of};
 use super::error::shown;
 
 /// Bytes looked at before the first row, to decide delimiter and quoting.
@@ -25,6 +27,8 @@ pub(super) struct Source {
     pub gzip: bool,
     /// Whether a byte order mark was skipped.
     pub byte_order_mark: bool,
+    /// The encoding of the file if it is not UTF-8. Offsets count converted bytes then.
+    pub encoding: Option<&'static str>,
     /// 1-based number of the line last read.
     pub line: u64,
     /// Bytes of the decompressed file handed out so far.
@@ -32,19 +36,19 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens a file, whatever its name gzip or not, and returns it with its first bytes, which will be read again.
-    pub fn open(path: &Path) -> Result<(Self, Vec<u8>), DataError> {
+    /// Opens a file, whatever its name gzip or not, and returns it with its first bytes (as UTF-8), which will be read again.
+    /// `encoding`: what to take the bytes for; else it is detected.
+    pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<(Self, Vec<u8>), DataError> {
         let name = shown(path);
         let wrap = |source| DataError::io(&name, source);
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(wrap)?);
         let gzip = file.fill_buf().map_err(wrap)?.starts_with(&[0x1F, 0x8B]);
-        let mut rest: Box<dyn BufRead + Send> = if gzip {
+        let bytes: Box<dyn BufRead + Send> = if gzip {
             Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
         } else {
             Box::new(file)
         };
-        let mut head = Vec::new();
-        rest.by_ref().take(HEAD_BYTES).read_to_end(&mut head).map_err(wrap)?;
+        let (mut head, mut reader) = peeked(bytes).map_err(wrap)?;
         if let Some((found, hint)) = not_text(&head) {
             return Err(DataError::NotText {
                 path: name,
@@ -52,30 +56,33 @@ impl Source {
                 hint,
             });
         }
-        let byte_order_mark = head.starts_with(BYTE_ORDER_MARK);
-        if byte_order_mark {
-            head.drain(..BYTE_ORDER_MARK.len());
+        let is_whole = (head.len() as u64) < HEAD_BYTES;
+        let encoding = encoding.unwrap_or_else(|| detect(&head, is_whole));
+        let mut byte_order_mark = Encoding::for_bom(&head).is_some_and(|(marked, _)| marked == encoding);
+        if encoding != UTF_8 {
+            let decoded = BufReader::with_capacity(1 << 16, Decoding::new(reader, encoding));
+            (head, reader) = peeked(Box::new(decoded)).map_err(wrap)?;
         }
-        if head.iter().all(u8::is_ascii_whitespace) && (head.len() as u64) < HEAD_BYTES - 3 {
+        let mut offset = 0;
+        if head.starts_with(BYTE_ORDER_MARK) {
+            byte_order_mark = true;
+            head.drain(..BYTE_ORDER_MARK.len());
+            reader.consume(BYTE_ORDER_MARK.len());
+            offset = BYTE_ORDER_MARK.len() as u64;
+        }
+        if head.iter().all(u8::is_ascii_whitespace) && is_whole {
             return Err(DataError::Empty { path: name });
         }
-        let offset = if byte_order_mark {
-            BYTE_ORDER_MARK.len() as u64
-        } else {
-            0
+        let source = Self {
+            reader,
+            path: name,
+            gzip,
+            byte_order_mark,
+            encoding: (encoding != UTF_8).then(|| name_of(encoding)),
+            line: 0,
+            offset,
         };
-        let reader = Box::new(Cursor::new(head.clone()).chain(rest));
-        Ok((
-            Self {
-                reader,
-                path: name,
-                gzip,
-                byte_order_mark,
-                line: 0,
-                offset,
-            },
-            head,
-        ))
+        Ok((source, head))
     }
 
     /// Reads from a stream of which nothing may be read ahead, such as standard input.
@@ -86,6 +93,7 @@ impl Source {
             path: name.to_owned(),
             gzip: false,
             byte_order_mark: false,
+            encoding: None,
             line: 0,
             offset: 0,
         }
@@ -153,6 +161,14 @@ impl Source {
     }
 }
 
+/// The first bytes of a stream, and the stream with these bytes still in it.
+fn peeked(mut reader: Box<dyn BufRead + Send>) -> std::io::Result<(Vec<u8>, Box<dyn BufRead + Send>)> {
+    let mut head = Vec::new();
+    reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
+    let whole = Box::new(Cursor::new(head.clone()).chain(reader));
+    Ok((head, whole))
+}
+
 /// A line without its line break.
 pub(super) fn without_break(line: &str) -> &str {
     let line = line.strip_suffix('\n').unwrap_or(line);
@@ -162,8 +178,7 @@ pub(super) fn without_break(line: &str) -> &str {
 /// What the first bytes look like if not like UTF-8 text, and the remedy.
 fn not_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const CONVERT: &str = "convert it to csv or jsonl first";
-    const UTF_16: &str = "convert it first: `iconv -f UTF-16 -t UTF-8 old > new`";
-    let signatures: [(&[u8], &str, &str); 8] = [
+    let signatures: [(&[u8], &str, &str); 6] = [
         (
             b"PK\x03\x04",
             "a zip archive or an xlsx workbook",
@@ -178,17 +193,20 @@ fn not_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
         ),
         (b"\x28\xB5\x2F\xFD", "zstd-compressed", "decompress it first: `zstd -d`"),
         (b"%PDF", "a PDF", CONVERT),
-        (b"\xFF\xFE", "UTF-16", UTF_16),
-        (b"\xFE\xFF", "UTF-16", UTF_16),
     ];
     let known = signatures.iter().find(|(signature, ..)| head.starts_with(signature));
     if let Some((_, found, hint)) = known {
         return Some((found, hint));
     }
+    if Encoding::for_bom(head).is_some() {
+        return None;
+    }
+    // A stray NUL does occur in real texts; in binary data control characters are everywhere.
     let probe = &head[..head.len().min(BINARY_PROBE_BYTES)];
-    probe.contains(&0).then_some((
-        "binary (it holds NUL bytes)",
-        "name a text file; UTF-16 must be converted to UTF-8",
+    let is_control = |byte: &&u8| matches!(**byte, 0..=8 | 14..=26 | 28..=31);
+    (probe.iter().filter(is_control).count() * 20 > probe.len()).then_some((
+        "binary (it holds many control characters)",
+        "name a text file; UTF-16 without a byte order mark must be converted to UTF-8",
     ))
 }
 
@@ -201,7 +219,7 @@ mod tests {
     fn opened(content: &[u8]) -> Result<(Source, Vec<u8>), DataError> {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(content).unwrap();
-        Source::open(file.path())
+        Source::open(file.path(), None)
     }
 
     #[test]
@@ -212,13 +230,34 @@ mod tests {
             (b" \n\n", "the file is empty"),
             (b"PAR1....", "parquet"),
             (b"PK\x03\x04....", "xlsx"),
-            (b"\xFF\xFEt\0e\0", "UTF-16"),
-            (b"text\0", "NUL"),
+            (b"text\0", "binary"),
+            (b"t\0e\0x\0t\0", "binary"),
             (b"\x1F\x8B broken", "compressed data is damaged"),
         ] {
             let message = opened(content).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(message.contains(expected), "{content:?} gave {message:?}");
         }
+    }
+
+    #[test]
+    fn other_encodings_become_utf8() {
+        let lines = |content: &[u8]| {
+            let (mut source, _) = opened(content).unwrap();
+            let (mut buffer, mut lines) = (Vec::new(), Vec::new());
+            while let Some(line) = source.next_line(&mut buffer).unwrap() {
+                lines.push(line.to_owned());
+            }
+            (source.encoding, source.byte_order_mark, lines.concat())
+        };
+        assert_eq!(
+            lines(b"\xC1\xC1\xBE\xC6\n"),
+            (Some("CP949"), false, "좋아\n".to_owned())
+        );
+        assert_eq!(lines(b"\xFF\xFEa\0\x0A\0"), (Some("UTF-16LE"), true, "a\n".to_owned()));
+        assert_eq!(lines(b"\xFE\xFF\0a\0\x0A"), (Some("UTF-16BE"), true, "a\n".to_owned()));
+        assert_eq!(lines(b"\xEF\xBB\xBFa\n"), (None, true, "a\n".to_owned()));
+        let text = format!("a stray \0 in a text{}\n", " and more of it".repeat(9));
+        assert_eq!(lines(text.as_bytes()), (None, false, text.clone()));
     }
 
     #[test]

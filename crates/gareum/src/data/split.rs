@@ -314,6 +314,7 @@ mod tests {
             text: id.to_string(),
             text_pair: None,
             target,
+            group: None,
         };
         (1..).zip(targets).map(example).collect()
     }

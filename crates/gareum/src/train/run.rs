@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 
 use super::checkpoint::{self, write_json};
 use super::{EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
-use crate::data::{CleanReport, Dataset, Example, Input, LabelSchema, LoadReport, SchemaSource, Split, clean, split};
+use crate::data::{
+    CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
+    Records, SchemaSource, Split, SplitOptions, clean, keep_together, leaks, split,
+};
 use crate::files::create_directory;
 use crate::metrics::Metrics;
 use crate::model::{HeadSource, LoadNotes, Model};
@@ -45,6 +48,8 @@ pub struct Prepared {
     pub parts: Parts,
     /// One for each file read.
     pub reports: Vec<PartReport>,
+    /// Texts that stand in more than one part.
+    pub leaks: Vec<Leak>,
 }
 
 /// Reads, cleans and splits the files of the settings.
@@ -60,28 +65,49 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
             hint,
         });
     };
+    let map = data.label_map.as_deref().map(LabelMap::open).transpose()?;
     let mut reports = Vec::new();
-    let mut load = |path: &Path, schema: SchemaSource<'_>| -> Result<Dataset, TrainError> {
-        let mut dataset = Dataset::load(path, &data.read_options(), &data.columns(), schema)?;
-        let report = clean(&mut dataset, &data.clean_options());
+    let mut load = |path: &Path, schema: SchemaSource<'_>, options: &CleanOptions| -> Result<Dataset, TrainError> {
+        let records = Records::open(path, &data.read_options())?;
+        let mut dataset = Dataset::read(records, &data.columns(), schema, map.as_ref())?;
+        dataset.normalize(&data.normalize);
+        let report = clean(&mut dataset, options);
         reports.push(PartReport {
             load: dataset.report.clone(),
             clean: report,
         });
         Ok(dataset)
     };
-    let train = load(train, SchemaSource::Infer { task: settings.task })?;
+    let train = load(
+        train,
+        SchemaSource::Infer { task: settings.task },
+        &data.clean_options(),
+    )?;
+    // What is measured on is not touched: published figures are about whole test files.
+    let whole = CleanOptions {
+        drop_duplicates: false,
+        conflicts: ConflictPolicy::Keep,
+    };
     let mut other = |path: &Option<PathBuf>| -> Result<Option<Vec<Example>>, TrainError> {
         path.as_ref()
-            .map(|path| Ok(load(path, SchemaSource::Fixed(&train.schema))?.examples))
+            .map(|path| Ok(load(path, SchemaSource::Fixed(&train.schema), &whole)?.examples))
             .transpose()
     };
     let (validation, test) = (other(&data.validation)?, other(&data.test)?);
+    let groups: Option<Vec<u64>> = train.examples.iter().map(|example| example.group).collect();
+    let options = SplitOptions {
+        groups: groups.as_deref(),
+        ..data.split_options()
+    };
+    let mut chosen = split(&train.examples, &train.schema, &options)?;
+    if groups.is_none() {
+        keep_together(&train.examples, &mut chosen);
+    }
     let Split {
         train: chosen,
         validation: split_validation,
         test: split_test,
-    } = split(&train.examples, &train.schema, &data.split_options())?;
+    } = chosen;
     let pick = |positions: &[usize]| {
         positions
             .iter()
@@ -93,10 +119,16 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
         validation: validation.unwrap_or_else(|| pick(&split_validation)),
         test: test.unwrap_or_else(|| pick(&split_test)),
     };
+    let leaks = leaks(&[
+        ("train", &parts.train),
+        ("validation", &parts.validation),
+        ("test", &parts.test),
+    ]);
     Ok(Prepared {
         schema: train.schema,
         parts,
         reports,
+        leaks,
     })
 }
 
@@ -262,6 +294,7 @@ fn save(
         data: json!({
             "files": prepared.reports,
             "rows": { "train": parts.train.len(), "validation": parts.validation.len(), "test": parts.test.len() },
+            "leaks": prepared.leaks,
             "labels": prepared.schema,
         }),
     };
