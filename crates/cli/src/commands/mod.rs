@@ -74,9 +74,9 @@ fn describe_part(display: Display, part: &PartReport) {
         quoted(&load.label_columns)
     ));
     if let [_, _, ..] = load.text_columns.as_slice() {
-        let examples: u64 = load.label_counts.iter().map(|(_, count)| count).sum();
         display.note(format_args!(
-            "  each text column makes an example of its own: {examples} labels in all"
+            "  each text column makes an example of its own: {} examples",
+            load.examples
         ));
     }
     let dropped = [

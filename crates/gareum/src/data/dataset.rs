@@ -72,6 +72,8 @@ pub struct LoadReport {
     pub label_separator: Option<String>,
     /// Rows in the file.
     pub rows_read: u64,
+    /// Examples that they make: fewer where some are dropped, more where texts are stacked.
+    pub examples: u64,
     /// Rows without a text (or the second of a pair), dropped.
     pub missing_text: u64,
     /// Rows with a text and no label, dropped.
@@ -84,7 +86,7 @@ pub struct LoadReport {
     pub invisible_characters: u64,
     /// JSON keys that first appear after 100 rows, dropped.
     pub ignored_keys: u64,
-    /// Examples of each label, by id; for regression the single entry counts all.
+    /// Examples of each label, by id (after cleaning); for regression the single entry counts all.
     pub label_counts: Vec<(String, u64)>,
     /// How integer labels became ids, if those differ.
     pub mapping_note: Option<String>,
@@ -196,6 +198,7 @@ impl Dataset {
             group_column: columns.group.map(named),
             label_separator: separator,
             rows_read: rows.read,
+            examples: examples.len() as u64,
             missing_text: rows.missing_text,
             missing_label: rows.missing_label,
             surplus_fields: records.surplus_fields(),
@@ -229,6 +232,7 @@ impl Dataset {
             texts.all(|text| !text.trim().is_empty())
         });
         self.report.missing_text += (before - self.examples.len()) as u64;
+        self.report.examples = self.examples.len() as u64;
         self.report.label_counts = label_counts(&self.examples, &self.schema);
     }
 }
