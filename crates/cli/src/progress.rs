@@ -138,6 +138,9 @@ impl TrainingProgress {
                     shown.collect::<Vec<_>>().join("  ")
                 ));
             }
+            Event::Resplit { before, now } => self.line(format!(
+                "train.micro_batch_tokens was {before} and is {now} now: the run goes on equal but for rounding, not to the bit"
+            )),
             Event::Saved(_) => {}
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));

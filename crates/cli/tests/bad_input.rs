@@ -50,20 +50,31 @@ fn files_that_hold_no_rows() {
         hint: check that it was written or downloaded completely
         ");
     assert_snapshot!(train_on("header.csv", "text,label\n"), @"
-        exit 2
-        error: header.csv: none of 0 rows can be used (0 without text, 0 without label)
-        hint: check the columns `text` and `label`
-        ");
+    exit 2
+    error: header.csv: no row can be used, of 0 (0 without text, 0 without label)
+    hint: check the columns `text` and `label`
+    ");
     assert_snapshot!(train_on("binary.csv", b"text\0label\x01\x02"), @"
-        exit 2
-        error: binary.csv: the content seems to be binary (it holds NUL bytes), expected UTF-8 text
-        hint: name a text file; UTF-16 must be converted to UTF-8
-        ");
-    assert_snapshot!(train_on("damaged.csv", [&b"text,label\n\xEC\xA2\x8B\xEC\x95\x84,pos\n"[..], b"\xFF,neg\n"].concat()), @"");
-    assert_snapshot!(train_with(&["--set", "data.encoding=cp9494"]), @"");
+    exit 2
+    error: binary.csv: the content seems to be binary (it holds many control characters), expected UTF-8 text
+    hint: name a text file; UTF-16 without a byte order mark must be converted to UTF-8
+    ");
+    assert_snapshot!(train_on("damaged.csv", [&b"text,label\n\xEC\xA2\x8B\xEC\x95\x84,pos\n"[..], b"\xFF,neg\n"].concat()), @"
+    exit 2
+    error: damaged.csv:3: byte 0xff at offset 22 is not UTF-8
+    hint: correct the damaged place, or name the encoding of the file, as in `--set data.encoding=cp949`
+    ");
+    assert_snapshot!(train_with(&["--set", "data.encoding=cp9494"]), @"
+    exit 2
+    error: data.encoding is cp9494, expected a name such as `utf-8`, `cp949`, `utf-16le` or `windows-1252`
+    ");
     let workspace = Workspace::with_base();
     workspace.write("text.csv", "text,label\n좋아,pos\n싫어,neg\n");
-    assert_snapshot!(workspace.fail(&training("text.csv", "model", &["--set", "data.encoding=utf-16be"])), @"");
+    assert_snapshot!(workspace.fail(&training("text.csv", "model", &["--set", "data.encoding=utf-16be"])), @"
+    exit 2
+    error: text.csv: line 1: bytes that are not UTF-16BE
+    hint: the file is damaged, or in another encoding: name it, as in `--set data.encoding=cp949`
+    ");
     assert_snapshot!(train_on("reviews.parquet", b"PAR1...."), @"
         exit 2
         error: reviews.parquet: the content seems to be parquet, expected UTF-8 text
@@ -79,25 +90,25 @@ fn files_that_hold_no_rows() {
 #[test]
 fn rows_that_cannot_be_read() {
     assert_snapshot!(train_on("quote.csv", "text,label\ngood,pos\n\"bad,neg\nfine,pos\n"), @r#"
-        exit 2
-        error: quote.csv:3: row 2: a `"` opens a field and is never closed
-        hint: double quotes inside quoted fields (`""`), or turn quoting off if quotes are plain characters here
-        "#);
+    exit 2
+    error: quote.csv:3: row 2: a `"` opens a field and is never closed
+    hint: double quotes inside quoted fields (`""`), or turn quoting off (`--set data.quoting=false`) if quotes are plain characters here
+    "#);
     assert_snapshot!(train_on("fields.csv", "text,label\ngood,pos\nbad, really bad,neg\n"), @r#"
         exit 2
         error: fields.csv:3: row 2: found 3 fields, expected 2
         hint: fields that contain `,` must be enclosed in `"`; check this line
         "#);
     assert_snapshot!(train_on("few.csv", "text,label\ngood,pos\nbad\n"), @r#"
-        exit 2
-        error: few.csv:3: row 2: found 1 fields, expected 2
-        hint: the delimiter is `,`; check this line, and turn quoting off if `"` is a plain character here
-        "#);
+    exit 2
+    error: few.csv:3: row 2: found 1 field, expected 2
+    hint: the delimiter is `,`; check this line, and turn quoting off if `"` is a plain character here
+    "#);
     assert_snapshot!(train_on("broken.jsonl", "{\"text\": \"good\", \"label\": \"pos\"}\n{\"text\": \"bad\", \"label\"\n"), @r#"
-        exit 2
-        error: broken.jsonl:3: row 2: malformed JSON: EOF while parsing an object at line 2 column 0
-        hint: check the text `{"text": "bad", "label"`
-        "#);
+    exit 2
+    error: broken.jsonl:2: row 2: malformed JSON: EOF while parsing an object at column 23
+    hint: check the text `{"text": "bad", "label"`
+    "#);
     assert_snapshot!(train_on("wrapped.json", r#"{"data": [{"text": "good", "label": "pos"}]}"#), @"
         exit 2
         error: wrapped.json:1: row 1, column `data`: malformed JSON: the rows are wrapped in an object, under `data`
@@ -118,22 +129,68 @@ fn label_maps_that_do_not_fit() {
         workspace.write(name, contents);
         workspace.fail(&training("numbers.csv", "model", &["--label-map", name]))
     };
-    assert_snapshot!(with_map("map.csv", "0,neg\n1,pos\n"), @"");
-    assert_snapshot!(with_map("map.csv", "0,neg\n0,pos\n"), @"");
-    assert_snapshot!(with_map("map.csv", "0,neg,bad\n1,pos,good\n"), @"");
-    assert_snapshot!(with_map("map.json", "[0, 1]"), @"");
-    assert_snapshot!(with_map("map.json", r#"{"0": {"name": "neg"}}"#), @"");
-    assert_snapshot!(train_with(&["--label-map", "missing.txt"]), @"");
+    assert_snapshot!(with_map("map.csv", "0,neg\n1,pos\n"), @"
+    exit 2
+    error: numbers.csv:4: row 3, column `label`: label `2` is not in the label map, which has `0`, `1`
+    hint: add the label and its name to the map, or correct the row
+    ");
+    assert_snapshot!(with_map("map.csv", "0,neg\n0,pos\n"), @"
+    exit 2
+    error: map.csv:2: row 2: found two names for label `0`: `neg` and `pos`, expected a label and its name
+    hint: a label map has rows such as `0,negative`, or one name a line for the labels 0, 1, 2, ...
+    ");
+    assert_snapshot!(with_map("map.csv", "0,neg,bad\n1,pos,good\n"), @"
+    exit 2
+    error: map.csv:1: row 1: found 3 fields, or an empty one, expected a label and its name
+    hint: a label map has rows such as `0,negative`, or one name a line for the labels 0, 1, 2, ...
+    ");
+    assert_snapshot!(with_map("map.json", "[0, 1]"), @r#"
+    exit 2
+    error: map.json:1: row 1: malformed JSON: invalid type: sequence, expected a map at line 1 column 0
+    hint: a label map is an object such as `{"0": "negative", "1": "positive"}`
+    "#);
+    assert_snapshot!(with_map("map.json", r#"{"0": {"name": "neg"}}"#), @r#"
+    exit 2
+    error: map.json:1: row 1, column `0`: found `{"name":"neg"}`, expected a label and its name
+    hint: a label map has rows such as `0,negative`, or one name a line for the labels 0, 1, 2, ...
+    "#);
+    assert_snapshot!(train_with(&["--label-map", "missing.txt"]), @"
+    exit 2
+    error: missing.txt: No such file or directory (os error 2)
+    hint: check the path; relative paths start from the current folder
+    ");
 }
 
 #[test]
 fn texts_and_groups_that_are_not_there() {
-    assert_snapshot!(train_with(&["--text", "text", "--text", "title"]), @"");
-    assert_snapshot!(train_with(&["--text", "text", "--text", "title", "--stack"]), @"");
-    assert_snapshot!(train_with(&["--text", "text", "--text", "text", "--stack"]), @"");
-    assert_snapshot!(train_with(&["--group", "user"]), @"");
-    assert_snapshot!(train_with(&["--set", "data.normalize=[\"nfd\"]"]), @"");
-    assert_snapshot!(train_with(&["--set", "data.delimiter=ab"]), @"");
+    assert_snapshot!(train_with(&["--text", "text", "--text", "title"]), @"
+    exit 2
+    error: data.text is a list of 2 columns, expected one column, or also `stack = true`: each of them then makes an example of its own
+    ");
+    assert_snapshot!(train_with(&["--text", "text", "--text", "title", "--stack"]), @"
+    exit 2
+    error: reviews.csv: no column `title` for the text; found `text`, `label`
+    hint: name one of these columns
+    ");
+    assert_snapshot!(train_with(&["--text", "text", "--text", "text", "--stack"]), @"
+    exit 2
+    error: reviews.csv: column `text` is named for two purposes
+    hint: text, text pair and label need a column each
+    ");
+    assert_snapshot!(train_with(&["--group", "user"]), @"
+    exit 2
+    error: reviews.csv: no column `user` for the group; found `text`, `label`
+    hint: name one of these columns
+    ");
+    assert_snapshot!(train_with(&["--set", "data.normalize=[\"nfd\"]"]), @r#"
+    exit 2
+    error: data.normalize = ["nfd"]: unknown variant `nfd`, expected one of `nfc`, `control`, `repeats`
+    hint: did you mean `nfc`?
+    "#);
+    assert_snapshot!(train_with(&["--set", "data.delimiter=ab"]), @r#"
+    exit 2
+    error: data.delimiter = "ab": invalid value: string "ab", expected a character
+    "#);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Writing files so that a reader sees either the old or the new contents, never half of them.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// A file that could not be written.
@@ -36,18 +36,42 @@ pub fn temporary_name(path: &Path) -> PathBuf {
 /// # Errors
 /// [`WriteError`] if any of this fails; `path` is then as it was.
 pub fn write_atomically(path: &Path, contents: &[u8]) -> Result<(), WriteError> {
+    replace_atomically(path, |temporary| fs::write(temporary, contents))
+}
+
+/// Has a file written under another name beside `path`, flushes it to the disk and renames it.
+///
+/// # Errors
+/// As [`write_atomically`].
+pub fn replace_atomically(path: &Path, write: impl FnOnce(&Path) -> io::Result<()>) -> Result<(), WriteError> {
     let temporary = temporary_name(path);
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(contents)?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    };
-    write().map_err(|error| {
+    let result = write(&temporary)
+        .and_then(|()| File::options().write(true).open(&temporary)?.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    result.map_err(|error| {
         // The first error is the one to report; a temporary file that cannot be removed either changes nothing.
         let _ = fs::remove_file(&temporary);
         WriteError::new(path, &error)
     })
+}
+
+/// Makes sure that names in a directory survive a power failure.
+///
+/// # Errors
+/// [`WriteError`] if the disk does not take them.
+pub fn sync_directory(path: &Path) -> Result<(), WriteError> {
+    // Directories can be opened only where the system treats them as files.
+    if cfg!(unix) {
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        File::open(path)
+            .and_then(|directory| directory.sync_all())
+            .map_err(|error| WriteError::new(path, &error))?;
+    }
+    Ok(())
 }
 
 /// Creates a directory and everything above it.

@@ -171,6 +171,28 @@ fn a_resumed_run_is_the_uninterrupted_one() {
 }
 
 #[test]
+fn a_run_resumed_with_other_micro_batches_is_the_same_but_for_rounding() {
+    let (expected, _, _) = train(&settings(37), None, None, None);
+    let directory = tempfile::tempdir().unwrap();
+    train(&settings(37), Some(directory.path()), None, Some(30));
+    let checkpoint = directory.path().join("checkpoint-30");
+    let smaller = TrainSettings {
+        micro_batch_tokens: 200,
+        ..settings(37)
+    };
+    assert_ne!(smaller.micro_batch_tokens, settings(37).micro_batch_tokens);
+    let (weights, resumed, _) = train(&smaller, None, Some(&checkpoint), None);
+    let differences = expected.concat().into_iter().zip(weights.concat());
+    let largest = differences.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    assert!(largest > 0.0 && largest < 1e-6, "{largest:e}");
+    let entries = &resumed.state.log_history;
+    let entry = entries
+        .iter()
+        .find(|entry| entry.contains_key("micro_batch_tokens_before"));
+    assert_eq!(entry.unwrap()["micro_batch_tokens"], 200);
+}
+
+#[test]
 fn checkpoints_are_rotated_and_the_last_one_goes_on() {
     let directory = tempfile::tempdir().unwrap();
     train(&settings(37), Some(directory.path()), None, None);

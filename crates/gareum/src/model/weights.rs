@@ -1,10 +1,12 @@
 //! `model.safetensors`: reading with the variants that checkpoints come in, and writing.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
-use safetensors::tensor::TensorView;
+use safetensors::tensor::{Metadata, TensorInfo};
 use safetensors::{Dtype, SafeTensors};
 use tensor::{Parameters, Tensor};
 
@@ -167,26 +169,43 @@ pub fn save(path: &Path, parameters: &Parameters) -> Result<(), ModelError> {
 /// # Errors
 /// As [`save`].
 pub fn save_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (String, &'a Tensor)>) -> Result<(), ModelError> {
-    let failed = |reason: String| ModelError::Write {
-        path: path.to_owned(),
-        reason,
-    };
-    let bytes: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
-        .map(|(name, tensor)| {
-            let bytes = tensor
+    let tensors: BTreeMap<String, &Tensor> = tensors.collect();
+    let write = |temporary: &Path| {
+        let mut file = BufWriter::new(File::create(temporary)?);
+        file.write_all(&header(&tensors)?)?;
+        // Converted one tensor at a time: a checkpoint should not need the memory of a second model.
+        for tensor in tensors.values() {
+            let bytes: Vec<u8> = tensor
                 .to_f32_vec()
                 .iter()
                 .flat_map(|value| value.to_le_bytes())
                 .collect();
-            (name, tensor.shape().to_vec(), bytes)
-        })
-        .collect();
-    let views = bytes
-        .iter()
-        .map(|(name, shape, bytes)| Ok((name.as_str(), TensorView::new(Dtype::F32, shape.clone(), bytes)?)))
-        .collect::<Result<BTreeMap<_, _>, safetensors::SafeTensorError>>()
-        .map_err(|error| failed(error.to_string()))?;
-    let metadata = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
-    let file = safetensors::serialize(views, Some(metadata)).map_err(|error| failed(error.to_string()))?;
-    Ok(crate::files::write_atomically(path, &file)?)
+            file.write_all(&bytes)?;
+        }
+        file.flush()
+    };
+    Ok(crate::files::replace_atomically(path, write)?)
+}
+
+/// What stands before the values: its own length and a description, filled up to eight bytes. (The crate's own writer to files makes them
+/// readable for their owner only.)
+fn header(tensors: &BTreeMap<String, &Tensor>) -> std::io::Result<Vec<u8>> {
+    let mut offset = 0;
+    let described = tensors.iter().map(|(name, tensor)| {
+        let start = offset;
+        offset += tensor.shape().iter().product::<usize>() * size_of::<f32>();
+        let info = TensorInfo {
+            dtype: Dtype::F32,
+            shape: tensor.shape().to_vec(),
+            data_offsets: (start, offset),
+        };
+        (name.clone(), info)
+    });
+    let format = [("format".to_owned(), "pt".to_owned())].into_iter().collect();
+    let metadata = Metadata::new(Some(format), described.collect()).map_err(std::io::Error::other)?;
+    let mut description = serde_json::to_vec(&metadata)?;
+    description.resize(description.len().next_multiple_of(8), b' ');
+    let mut header = (description.len() as u64).to_le_bytes().to_vec();
+    header.append(&mut description);
+    Ok(header)
 }

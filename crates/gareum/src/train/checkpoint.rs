@@ -14,7 +14,7 @@ use tensor::{ParameterId, Parameters, Tensor};
 
 use super::{EarlyStopping, EncodedExample, TrainError, TrainerState};
 use crate::data::{LabelSchema, Target};
-use crate::files::{WriteError, create_directory, write_atomically};
+use crate::files::{WriteError, create_directory, sync_directory, write_atomically};
 use crate::metrics::Metrics;
 use crate::model::{LoadedWeights, Model, ModelError, save_tensors};
 use crate::tokens::Tokenizer;
@@ -34,6 +34,8 @@ pub(super) struct Checkpoint {
     pub best: Option<(Metrics, Parameters)>,
     /// Sum of losses and steps since the last log entry.
     pub logged: (f64, u64),
+    /// How batches were cut up.
+    pub micro_batch_tokens: usize,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -41,6 +43,7 @@ struct OwnState {
     stopping: EarlyStopping,
     best: Option<Metrics>,
     logged: (f64, u64),
+    micro_batch_tokens: usize,
     identity: Identity,
 }
 
@@ -148,6 +151,7 @@ pub(super) struct Snapshot<'a> {
     pub stopping: &'a EarlyStopping,
     pub best: Option<&'a (Metrics, Parameters)>,
     pub logged: (f64, u64),
+    pub micro_batch_tokens: usize,
     pub identity: &'a Identity,
 }
 
@@ -179,14 +183,17 @@ pub(super) fn write(path: &Path, snapshot: &Snapshot<'_>) -> Result<(), TrainErr
             stopping: snapshot.stopping.clone(),
             best: best.map(|(metrics, _)| metrics.clone()),
             logged: snapshot.logged,
+            micro_batch_tokens: snapshot.micro_batch_tokens,
             identity: snapshot.identity.clone(),
         };
         write_json(&temporary.join(OWN_STATE), &own)?;
         write_json(&temporary.join(STATE), state)?;
+        sync_directory(&temporary)?;
         if path.exists() {
             remove(path)?;
         }
         fs::rename(&temporary, path).map_err(|error| WriteError::new(path, &error))?;
+        sync_directory(path.parent().unwrap_or(path))?;
         Ok(())
     })();
     if result.is_err() {
@@ -205,8 +212,29 @@ pub(super) fn write_json(path: &Path, value: &impl Serialize) -> Result<(), Writ
     write_atomically(path, (text + "\n").as_bytes())
 }
 
+/// Removes a checkpoint: under another name first, so that a kill half-way leaves none that looks whole.
 fn remove(path: &Path) -> Result<(), WriteError> {
-    fs::remove_dir_all(path).map_err(|error| WriteError::new(path, &error))
+    let doomed = path.with_extension(format!("{}.old.tmp", std::process::id()));
+    fs::rename(path, &doomed)
+        .and_then(|()| fs::remove_dir_all(&doomed))
+        .map_err(|error| WriteError::new(path, &error))
+}
+
+/// Removes what killed runs left half-written or half-removed.
+pub(super) fn remove_leftovers(directory: &Path) -> Result<(), WriteError> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let name = path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        if name.starts_with("checkpoint-") && name.ends_with(".tmp") {
+            fs::remove_dir_all(&path).map_err(|error| WriteError::new(&path, &error))?;
+        }
+    }
+    Ok(())
 }
 
 /// Removes all but the `limit` checkpoints that were written last. Each holds the best weights so far, so that none of the removed ones is
@@ -269,6 +297,7 @@ pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Ch
         stopping: own.stopping,
         best,
         logged: own.logged,
+        micro_batch_tokens: own.micro_batch_tokens,
     })
 }
 

@@ -88,6 +88,13 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         is_best: bool,
     },
+    /// A resumed run cuts its batches up otherwise than before: the sums are the same, but for rounding.
+    Resplit {
+        /// `train.micro_batch_tokens` of the checkpoint.
+        before: usize,
+        /// That of the settings, which is used from here on.
+        now: usize,
+    },
     /// A checkpoint was written.
     Saved(&'a Path),
     /// No gain for longer than patience lasts.
@@ -154,6 +161,8 @@ struct Progress {
     /// Sum of losses and steps since the last log entry.
     logged: (f64, u64),
     identity: Identity,
+    /// How the checkpoint cut its batches up, where that is changed now.
+    resplit_from: Option<usize>,
     outcome: (u64, u64, Duration),
 }
 
@@ -171,6 +180,14 @@ impl Trainer<'_> {
             ..plan
         };
         observe(Event::Started(plan));
+        if let Some(before) = progress.resplit_from {
+            let now = self.settings.micro_batch_tokens;
+            observe(Event::Resplit { before, now });
+            progress.state.log([
+                ("micro_batch_tokens_before".to_owned(), json!(before)),
+                ("micro_batch_tokens".to_owned(), json!(now)),
+            ]);
+        }
         let (mut interrupted, mut stopped_early) = (false, false);
         let mut epoch_batches = (u64::MAX, Vec::new());
         while progress.state.global_step < plan.total_steps {
@@ -294,6 +311,10 @@ impl Trainer<'_> {
         let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
         let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
         let identity = Identity::new(self.model.schema(), self.train, batch_size, seed);
+        let mut resplit_from = None;
+        if let Some(directory) = self.checkpoints {
+            checkpoint::remove_leftovers(directory)?;
+        }
         if let Some(path) = self.resume {
             let Checkpoint {
                 parameters,
@@ -302,6 +323,7 @@ impl Trainer<'_> {
                 stopping: watched,
                 best: kept,
                 logged: sum,
+                micro_batch_tokens,
             } = checkpoint::read(path, self.model, &identity)?;
             self.model.parameters = parameters;
             optimizer.restore(saved.global_step, moments);
@@ -319,6 +341,7 @@ impl Trainer<'_> {
             }
             (state, stopping, best, logged) = (saved, watched, kept, sum);
             last_checkpoint = Some(path.to_owned());
+            resplit_from = Some(micro_batch_tokens).filter(|before| *before != self.settings.micro_batch_tokens);
         }
         state.eval_steps = plan.eval_steps;
         state.logging_steps = self.settings.logging_steps;
@@ -335,6 +358,7 @@ impl Trainer<'_> {
             last_checkpoint,
             logged,
             identity,
+            resplit_from,
             outcome: (0, 0, Duration::ZERO),
         })
     }
@@ -476,6 +500,7 @@ impl Trainer<'_> {
             stopping: &progress.stopping,
             best: progress.best.as_ref(),
             logged: progress.logged,
+            micro_batch_tokens: self.settings.micro_batch_tokens,
             identity: &progress.identity,
         };
         checkpoint::write(&path, &snapshot)?;
