@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::language::Language;
+
 /// The whole command line.
 #[derive(Debug, Parser)]
 #[command(
@@ -33,6 +35,10 @@ pub struct Common {
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+    /// Language of messages and help [default: the locale's]
+    #[arg(long, global = true, default_value_t = Language::of_locale(), hide_default_value = true)]
+    #[arg(value_enum, value_name = "LANGUAGE")]
+    pub lang: Language,
 }
 
 #[derive(Debug, Subcommand)]

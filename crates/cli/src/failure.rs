@@ -9,6 +9,8 @@ use gareum::settings::SettingsError;
 use gareum::tokens::TokenizerError;
 use gareum::train::TrainError;
 
+use crate::language::Language;
+
 /// Failed while running.
 const FAILED: u8 = 1;
 /// Wrong usage or input.
@@ -29,12 +31,12 @@ impl std::fmt::Display for Usage {
 impl std::error::Error for Usage {}
 
 /// Prints an error and returns its exit code.
-pub fn report(error: &anyhow::Error) -> ExitCode {
+pub fn report(error: &anyhow::Error, language: Language) -> ExitCode {
     if is_broken_pipe(error) {
         // The reader of our output has had enough, as `head` does.
         return ExitCode::SUCCESS;
     }
-    eprintln!("error: {}", message(error));
+    eprintln!("{}", language.translate(&format!("error: {}", message(error))));
     ExitCode::from(if is_input(error) { WRONG_INPUT } else { FAILED })
 }
 

@@ -8,16 +8,17 @@
 mod arguments;
 mod commands;
 mod failure;
+mod language;
 mod progress;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use arguments::{Arguments, Command};
+use arguments::Command;
+use language::Language;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let language = Language::choose(std::env::args_os());
+    let arguments = language::help::parse(std::env::args_os(), language);
     if let Some(threads) = arguments.common.threads {
         // Fails only if a pool exists already, and this is the first use of one.
         let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
@@ -28,5 +29,5 @@ fn main() -> ExitCode {
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),
     };
-    result.unwrap_or_else(|error| failure::report(&error))
+    result.unwrap_or_else(|error| failure::report(&error, language))
 }

@@ -6,9 +6,18 @@ use std::time::{Duration, Instant};
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
-/// Where notes and progress go.
+use crate::arguments::Common;
+use crate::language::Language;
+
+/// Where notes and progress go, and in which language.
+#[derive(Clone, Copy)]
+pub struct Display {
+    shown: Shown,
+    language: Language,
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Display {
+enum Shown {
     /// `--quiet`
     Nothing,
     /// Standard error is a file or a pipe.
@@ -18,26 +27,41 @@ pub enum Display {
 }
 
 impl Display {
-    pub fn new(quiet: bool) -> Self {
-        match (quiet, std::io::stderr().is_terminal()) {
-            (true, _) => Self::Nothing,
-            (false, true) => Self::Bars,
-            (false, false) => Self::Lines,
+    pub fn new(common: &Common) -> Self {
+        let shown = match (common.quiet, std::io::stderr().is_terminal()) {
+            (true, _) => Shown::Nothing,
+            (false, true) => Shown::Bars,
+            (false, false) => Shown::Lines,
+        };
+        Self {
+            shown,
+            language: common.lang,
         }
     }
 
     /// Prints a note.
     pub fn note(self, text: impl std::fmt::Display) {
-        if self != Self::Nothing {
-            eprintln!("{text}");
+        if self.shown != Shown::Nothing {
+            self.warn(text);
         }
     }
 
+    /// Prints what is to be known even with `--quiet`.
+    pub fn warn(self, text: impl std::fmt::Display) {
+        eprintln!("{}", self.language.translate(&text.to_string()));
+    }
+
+    /// Prints a result that is meant for people, on standard output.
+    pub fn print(self, text: impl std::fmt::Display) {
+        println!("{}", self.language.translate(&text.to_string()));
+    }
+
     fn bar(self, template: &str, length: u64) -> ProgressBar {
-        if self != Self::Bars {
+        if self.shown != Shown::Bars {
             return ProgressBar::hidden();
         }
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let template = self.language.translate(template);
+        let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
         ProgressBar::new(length).with_style(style.progress_chars("█▉▊▋▌▍▎▏ "))
     }
 
@@ -116,13 +140,13 @@ impl TrainingProgress {
                     rates.loss, report.learning_rate, rates.examples, rates.tokens
                 );
                 self.bar.set_position(report.step);
-                if self.display == Display::Lines && self.last_line.elapsed() >= LINE_EVERY {
+                if self.display.shown == Shown::Lines && self.last_line.elapsed() >= LINE_EVERY {
                     self.last_line = Instant::now();
-                    eprintln!("{message}  step {}{}", report.step, self.remaining(&report));
+                    self.line(format!("{message}  step {}{}", report.step, self.remaining(&report)));
                 }
-                self.bar.set_message(message);
+                self.message(&message);
             }
-            Event::Evaluating { done, total } => self.bar.set_message(format!("evaluating {done}/{total}")),
+            Event::Evaluating { done, total } => self.message(&format!("evaluating {done}/{total}")),
             Event::Evaluated {
                 step,
                 epoch,
@@ -155,9 +179,12 @@ impl TrainingProgress {
     }
 
     fn line(&self, text: String) {
-        if self.display != Display::Nothing {
-            self.bar.suspend(|| eprintln!("{text}"));
-        }
+        self.bar.suspend(|| self.display.note(text));
+    }
+
+    /// Puts a text on the bar.
+    fn message(&self, text: &str) {
+        self.bar.set_message(self.display.language.translate(text).into_owned());
     }
 
     pub fn finish(&self) {

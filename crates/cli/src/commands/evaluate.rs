@@ -16,7 +16,7 @@ use crate::progress::Display;
 const MAX_TOKENS: usize = 4096;
 
 pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
-    let display = Display::new(common.quiet);
+    let display = Display::new(common);
     if let Some(directory) = &command.report {
         check_output(directory)?;
     }

@@ -17,17 +17,17 @@ use crate::progress::Display;
 
 /// A flag that Ctrl-C (or a termination signal) sets; a second one ends the process at once. `last_act` is what is still
 /// done after the first.
-fn stop_flag(last_act: &'static str) -> Arc<AtomicBool> {
+fn stop_flag(display: Display, last_act: &'static str) -> Arc<AtomicBool> {
     let flag = Arc::new(AtomicBool::new(false));
     let handler = Arc::clone(&flag);
     let installed = ctrlc::set_handler(move || {
         if handler.swap(true, Ordering::Relaxed) {
             std::process::exit(INTERRUPTED.into());
         }
-        eprintln!("\n{last_act}; once more to stop at once");
+        display.warn(format_args!("\n{last_act}; once more to stop at once"));
     });
     if let Err(error) = installed {
-        eprintln!("warning: Ctrl-C will stop at once: {error}");
+        display.warn(format_args!("warning: Ctrl-C will stop at once: {error}"));
     }
     flag
 }

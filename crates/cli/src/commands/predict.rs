@@ -22,7 +22,7 @@ const CHUNK_ROWS: usize = 1024;
 const ADDED: [&str; 3] = ["label", "score", "scores"];
 
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
-    let display = Display::new(common.quiet);
+    let display = Display::new(common);
     let predictor = Predictor::load(&command.model)?;
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
@@ -54,7 +54,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         ));
     }
     let header = records.columns().iter().cloned().chain(added).collect();
-    let mut output = Output::open(&command.output, header)?;
+    let mut output = Output::open(&command.output, header, display)?;
     let bar = display.rows(None);
     let (mut done, mut missing) = (0u64, 0u64);
     loop {
@@ -90,14 +90,14 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 /// Makes Ctrl-C take the half-written file along.
-fn remove_when_interrupted(temporary: PathBuf) {
+fn remove_when_interrupted(temporary: PathBuf, display: Display) {
     let installed = ctrlc::set_handler(move || {
         // It is not there yet, or not any more, or it goes now.
         let _ = std::fs::remove_file(&temporary);
         std::process::exit(INTERRUPTED.into());
     });
     if let Err(error) = installed {
-        eprintln!("warning: Ctrl-C will leave a half-written file: {error}");
+        display.warn(format_args!("warning: Ctrl-C will leave a half-written file: {error}"));
     }
 }
 
@@ -124,7 +124,7 @@ enum Format {
 }
 
 impl Output {
-    fn open(path: &Path, header: Vec<String>) -> anyhow::Result<Self> {
+    fn open(path: &Path, header: Vec<String>, display: Display) -> anyhow::Result<Self> {
         if path.as_os_str() == "-" {
             let stdout: Box<dyn Write> = Box::new(BufWriter::new(std::io::stdout()));
             return Ok(Self {
@@ -155,7 +155,7 @@ impl Output {
             bail!(refused(&"it is a directory"));
         }
         let temporary = temporary_name(path);
-        remove_when_interrupted(temporary.clone());
+        remove_when_interrupted(temporary.clone(), display);
         let file = File::create(&temporary).map_err(|error| refused(&error))?;
         let file: Box<dyn Write> = Box::new(BufWriter::new(file));
         let format = match is_csv {

@@ -62,7 +62,7 @@ fn settings(directory: &Path) -> anyhow::Result<Settings> {
 }
 
 pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
-    let display = Display::new(common.quiet);
+    let display = Display::new(common);
     let settings = settings(&command.output)?;
     check_output(&command.output)?;
     write_sample(&command.output)?;
@@ -83,7 +83,7 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         tokenizer.vocab_size()
     ));
     let mut progress = TrainingProgress::new(display);
-    let stop = stop_flag("finishing the step");
+    let stop = stop_flag(display, "finishing the step");
     let options = RunOptions {
         resume: None,
         stop: &stop,
@@ -103,18 +103,21 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     println!("{}", test.to_table());
-    println!(
+    display.print(format_args!(
         "On {} test sentences whose templates the training part does not have:",
         prepared.parts.test.len()
-    );
-    print_scores("encoder, trained from scratch", test);
-    print_scores("TF-IDF + logistic regression", &baseline);
-    println!(
+    ));
+    print_scores(display, "encoder, trained from scratch", test);
+    print_scores(display, "TF-IDF + logistic regression", &baseline);
+    display.print(format_args!(
         "  (chance: accuracy {:.3}; a pretrained checkpoint does better, see `gareum train --help`)\n",
         chance(&prepared)
-    );
-    print_examples(&report.directory, &prepared.parts.test)?;
-    println!("\nThe model is in {}. Try it:", report.directory.display());
+    ));
+    print_examples(display, &report.directory, &prepared.parts.test)?;
+    display.print(format_args!(
+        "\nThe model is in {}. Try it:",
+        report.directory.display()
+    ));
     println!(
         "  echo \"where is my refund?\" | gareum predict --model {}",
         report.directory.display()
@@ -122,13 +125,13 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn print_scores(name: &str, metrics: &Metrics) {
+fn print_scores(display: Display, name: &str, metrics: &Metrics) {
     let value = |name: &str| metrics.value(name).unwrap_or(f64::NAN);
-    println!(
+    display.print(format_args!(
         "  {name:<30} accuracy {:.3}   macro F1 {:.3}",
         value("accuracy"),
         value("macro_f1")
-    );
+    ));
 }
 
 /// Writes the sample's three parts as files that `gareum train` reads.
@@ -195,14 +198,14 @@ fn baseline(prepared: &Prepared) -> anyhow::Result<Metrics> {
 }
 
 /// Loads the saved model and shows what it makes of three test sentences.
-fn print_examples(directory: &Path, test: &[Example]) -> anyhow::Result<()> {
+fn print_examples(display: Display, directory: &Path, test: &[Example]) -> anyhow::Result<()> {
     let predictor = Predictor::load(directory)?;
     let picked = [test.len() / 6, test.len() / 2, test.len() * 5 / 6].map(|index| &test[index]);
     let inputs = picked.map(|example| Input {
         text: example.text.clone(),
         text_pair: None,
     });
-    println!("Three of them:");
+    display.print("Three of them:");
     for (example, prediction) in picked.iter().zip(predictor.predict(&inputs, &mut |_| ())?) {
         let schema = predictor.schema();
         let ranked = prediction.ranked(schema);
@@ -213,11 +216,8 @@ fn print_examples(directory: &Path, test: &[Example]) -> anyhow::Result<()> {
         } else {
             format!("wrong, it is {truth}")
         };
-        println!(
-            "  \"{}\"\n    -> {label} ({:.0} %), {verdict}",
-            example.text,
-            score * 100.0
-        );
+        println!("  \"{}\"", example.text);
+        display.print(format_args!("    -> {label} ({:.0} %), {verdict}", score * 100.0));
     }
     Ok(())
 }

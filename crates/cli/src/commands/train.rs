@@ -13,7 +13,7 @@ use crate::failure::INTERRUPTED;
 use crate::progress::{Display, TrainingProgress};
 
 pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
-    let display = Display::new(common.quiet);
+    let display = Display::new(common);
     let settings = Settings::load(command.settings.as_deref(), &overrides(command)?)?;
     let resume = command
         .resume
@@ -23,10 +23,13 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
     let mut progress = TrainingProgress::new(display);
-    let stop = stop_flag(match settings.train.save_total_limit {
-        0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
-        _ => "finishing the step and writing a checkpoint",
-    });
+    let stop = stop_flag(
+        display,
+        match settings.train.save_total_limit {
+            0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
+            _ => "finishing the step and writing a checkpoint",
+        },
+    );
     let options = RunOptions {
         resume: resume.map(PathBuf::as_path),
         stop: &stop,

@@ -45,8 +45,13 @@ impl Finished {
     }
 }
 
-/// The environment in which commands run: no backtraces, no colours.
-pub const ENVIRONMENT: [(&str, &str); 2] = [("RUST_BACKTRACE", "0"), ("NO_COLOR", "1")];
+/// The environment in which commands run: no backtraces, no colours, English, help of one width.
+pub const ENVIRONMENT: [(&str, &str); 4] = [
+    ("RUST_BACKTRACE", "0"),
+    ("NO_COLOR", "1"),
+    ("LC_ALL", "C"),
+    ("COLUMNS", "100"),
+];
 
 impl Workspace {
     pub fn new() -> Self {
@@ -147,11 +152,14 @@ impl Workspace {
         finished
     }
 
-    /// Runs a command that should fail: exit code and messages as one text for a snapshot.
+    /// Runs a command that should fail: exit code and messages as one text for a snapshot. It must fail in Korean too.
     pub fn fail(&self, arguments: &[&str]) -> String {
         let Finished { code, stdout, stderr } = self.run(arguments);
         assert_ne!(code, 0, "{arguments:?} succeeded:\n{stdout}");
         assert_eq!(stdout, "", "{arguments:?}");
+        let korean = self.run(&[arguments, &["--lang", "ko"]].concat());
+        assert_eq!(korean.code, code, "{arguments:?}\n{}", korean.stderr);
+        assert_korean(&korean.stderr, arguments);
         format!("exit {code}\n{stderr}")
     }
 
@@ -174,6 +182,33 @@ impl Workspace {
         let mut files = BTreeSet::new();
         collect(self.directory.path(), self.directory.path(), &mut files);
         files
+    }
+}
+
+/// Every line is Korean but for values: none is without Hangul, and no two English words follow each other.
+pub fn assert_korean(text: &str, arguments: &[&str]) {
+    let is_hangul = |c: char| ('가'..='힣').contains(&c);
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+        assert!(
+            line.contains(is_hangul) || line.starts_with("--"),
+            "not Korean: {line}\n{text}"
+        );
+        let mut spoken: String = line.split('`').step_by(2).collect();
+        for value in arguments.iter().flat_map(|argument| argument.split('/')) {
+            if value.contains(' ') {
+                spoken = spoken.replace(value, "");
+            }
+        }
+        let words: Vec<&str> = spoken
+            .split(' ')
+            .map(|word| word.trim_matches(['(', ')', ':']))
+            .collect();
+        let is_english = |word: &str| word.len() > 1 && word.chars().all(|c| c.is_ascii_lowercase());
+        let is_english = |pair: &&[&str]| is_english(pair[0]) && is_english(pair[1].trim_end_matches(','));
+        // A command, and the number that the system gives its errors.
+        let is_kept = |pair: &&[&str]| ["gareum", "os"].contains(&pair[0]);
+        let english = words.windows(2).filter(is_english).find(|pair| !is_kept(pair));
+        assert_eq!(english, None, "{line}");
     }
 }
 

@@ -1,0 +1,281 @@
+//! What is shown to people in Korean. Every error of `bad_input.rs` is also checked to be Korean, by [`Workspace::fail`].
+
+mod workspace;
+
+use assert_cmd::Command;
+use insta::assert_snapshot;
+use workspace::{ENVIRONMENT, Workspace, assert_korean, training};
+
+/// Runs a command in a locale; its exit code and what it said on standard error.
+fn in_locale(variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let workspace = Workspace::new();
+    let output = Command::new(env!("CARGO_BIN_EXE_gareum"))
+        .current_dir(workspace.path(""))
+        .envs(ENVIRONMENT)
+        .env_remove("LC_ALL")
+        .envs(variables.iter().copied())
+        .args(arguments)
+        .output()
+        .unwrap();
+    let code = output.status.code().unwrap();
+    format!("exit {code}\n{}", String::from_utf8(output.stderr).unwrap())
+}
+
+#[test]
+fn the_locale_chooses_and_the_flag_overrides() {
+    let predict = ["predict", "--model", "model"];
+    assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &predict), @"
+        exit 2
+        오류: model/config.json: 파일이나 디렉터리가 없습니다 (os error 2)
+        도움말: 모델 디렉터리에는 config.json, model.safetensors, tokenizer.json(또는 vocab.txt)이 있어야 합니다
+        ");
+    assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8"), ("LC_ALL", "C.UTF-8")], &predict), @"
+        exit 2
+        error: model/config.json: No such file or directory (os error 2)
+        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        ");
+    assert_snapshot!(in_locale(&[("LC_MESSAGES", "ko_KR.UTF-8"), ("LC_ALL", ""), ("LANG", "en_US.UTF-8")], &["evaluate"]), @"
+        exit 2
+        오류: 필수 인수가 빠졌습니다:
+          --model <DIR>
+          --data <FILE>
+
+        사용법: gareum evaluate --model <DIR> --data <FILE>
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &["--lang=en", "evaluate"]), @"
+        exit 2
+        error: the following required arguments were not provided:
+          --model <DIR>
+          --data <FILE>
+
+        Usage: gareum evaluate --model <DIR> --data <FILE>
+
+        For more information, try '--help'.
+        ");
+    assert_snapshot!(in_locale(&[("LANG", "en_US.UTF-8")], &["evaluate", "--lang", "ko"]), @"
+        exit 2
+        오류: 필수 인수가 빠졌습니다:
+          --model <DIR>
+          --data <FILE>
+
+        사용법: gareum evaluate --model <DIR> --data <FILE> --lang <LANGUAGE>
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &["evaluate", "--lang", "fr"]), @"
+        exit 2
+        오류: '--lang <LANGUAGE>'에 쓸 수 없는 값입니다: 'fr'
+          [가능한 값: en, ko]
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(in_locale(&[("LANG", "en_US.UTF-8")], &["evaluate", "--lang", "fr"]), @"
+        exit 2
+        error: invalid value 'fr' for '--lang <LANGUAGE>'
+          [possible values: en, ko]
+
+        For more information, try '--help'.
+        ");
+}
+
+#[test]
+fn wrong_arguments() {
+    let korean = |arguments: &[&str]| {
+        let finished = Workspace::new().run(&[&["--lang", "ko"], arguments].concat());
+        assert_korean(&finished.stderr, arguments);
+        format!("exit {}\n{}", finished.code, finished.stderr)
+    };
+    assert_snapshot!(korean(&["evaluate", "--model", "model", "--dta", "a.csv"]), @"
+        exit 2
+        오류: 알 수 없는 인수: '--dta'
+
+          도움말: 비슷한 인수가 있습니다: '--data'
+
+        사용법: gareum evaluate --model <DIR> --data <FILE>
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(korean(&["train", "--epochs", "--model", "base"]), @"
+        exit 2
+        오류: '--epochs <N>'에 값이 있어야 합니다
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(korean(&["train", "--epochs", "1", "--epochs", "2"]), @"
+        exit 2
+        오류: 인수는 한 번만 쓸 수 있습니다: '--epochs <N>'
+
+        사용법: gareum train [OPTIONS] [gareum.toml]
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(korean(&["predict", "--model", "model", "--top-k", "-1"]), @"
+        exit 2
+        오류: 알 수 없는 인수: '-1'
+
+        사용법: gareum predict [OPTIONS] --model <DIR>
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(korean(&["quickstart", "here"]), @"
+        exit 2
+        오류: 알 수 없는 인수: 'here'
+
+        사용법: gareum quickstart [OPTIONS]
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+    assert_snapshot!(korean(&["train", "--quiet=yes"]), @"
+        exit 2
+        오류: '--quiet'에 값이 너무 많습니다: 'yes'
+
+        사용법: gareum train --quiet [gareum.toml]
+
+        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+        ");
+}
+
+#[test]
+fn help_of_the_program() {
+    let finished = Workspace::new().succeed(&["--help", "--lang", "ko"]);
+    assert_eq!(finished.stderr, "");
+    assert_snapshot!(finished.stdout, @"
+        라벨이 붙은 텍스트로 분류기를 학습하고, 평가하고, 바로 씁니다
+
+        사용법: gareum [OPTIONS] <COMMAND>
+
+        명령:
+          quickstart  내장된 예제 데이터로 작은 모델을 학습하고 평가하고 써 봅니다 (오프라인, 1분쯤)
+          train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
+          evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
+          predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+          help        이 도움말이나 명령의 도움말을 보여 줍니다
+
+        공통 옵션:
+          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+              --json             결과를 표준 출력에 JSON으로 씁니다
+              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+
+        옵션:
+          -h, --help     도움말을 보여 줍니다
+          -V, --version  버전을 보여 줍니다
+        ");
+    assert_eq!(
+        Workspace::new().succeed(&["--lang", "ko", "help"]).stdout,
+        finished.stdout
+    );
+    let korean = [("LANG", "ko_KR.UTF-8")];
+    assert_eq!(in_locale(&korean, &[]), format!("exit 2\n{}", finished.stdout));
+}
+
+#[test]
+fn help_of_a_command() {
+    let finished = Workspace::new().succeed(&["train", "--help", "--lang", "ko"]);
+    assert_snapshot!(finished.stdout, @"
+        라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
+
+        사용법: gareum train [OPTIONS] [gareum.toml]
+
+        인수:
+          [gareum.toml]  설정 파일. 명령줄 옵션이 우선합니다
+
+        옵션:
+              --model <DIR>         학습을 시작할 체크포인트 디렉터리 (config.json, model.safetensors,
+                                    tokenizer.json 또는 vocab.txt)
+              --train <FILE>        학습할 라벨 데이터 (csv, tsv, json, jsonl, .gz도 가능)
+              --validation <FILE>   가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
+              --test <FILE>         결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
+              --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
+              --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+              --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+              --label <COLUMN>      라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
+                                    감지]
+              --epochs <N>          학습 데이터를 반복하는 횟수 (에포크)
+          -o, --output <DIR>        학습한 모델을 저장할 디렉터리
+              --reset-head          다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
+              --set <KEY=VALUE>     설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
+              --resume [<DIR>]      checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
+                                    학습합니다 (기본값: 출력 디렉터리)
+          -h, --help                도움말을 보여 줍니다
+          -V, --version             버전을 보여 줍니다
+
+        공통 옵션:
+          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+              --json             결과를 표준 출력에 JSON으로 씁니다
+              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+
+        gareum.toml의 모든 설정을 --set 구역.키=값 꼴로 줄 수 있습니다. 예:
+          gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set
+          model.max_length=64
+        ");
+    let predict = Workspace::new().succeed(&["predict", "-h", "--lang", "ko"]);
+    assert_snapshot!(predict.stdout, @"
+        파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+
+        사용법: gareum predict [OPTIONS] --model <DIR>
+
+        옵션:
+              --model <DIR>         모델 디렉터리
+          -i, --input <FILE>        텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
+          -o, --output <FILE>       결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
+                                    [기본값: -]
+              --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
+              --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+              --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+              --top-k <N>           `scores`에 점수가 높은 라벨 N개만 씁니다
+          -h, --help                도움말을 보여 줍니다
+          -V, --version             버전을 보여 줍니다
+
+        공통 옵션:
+          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+              --json             결과를 표준 출력에 JSON으로 씁니다
+              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+        ");
+}
+
+/// Notes and progress are Korean; what is on standard output is data and stays.
+#[test]
+fn a_run_from_training_to_prediction() {
+    let workspace = Workspace::with_base();
+    workspace.write("texts.csv", "label,text\n1,the food was good\n2,\n3,the food was bad\n");
+    let mut settings = insta::Settings::clone_current();
+    settings.add_filter(r"\d+\.\d+", "[N]");
+    settings.add_filter(r"예제 \d+개|예제 \[N\]개", "예제 [N]개");
+    settings.add_filter(r"토큰 \d+개", "토큰 [N]개");
+    // Which evaluation is best may differ between processors.
+    settings.add_filter("  지금까지 최고", "");
+    settings.bind(|| {
+        let loud: Vec<&str> = training("reviews.csv", "model", &["--lang", "ko"])
+            .into_iter()
+            .filter(|argument| *argument != "--quiet")
+            .collect();
+        let trained = workspace.succeed(&loud);
+        assert_snapshot!(trained.stderr, @"
+        reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`
+        single_label: 라벨 2개. 학습 86행, 검증 29행, 테스트 29행
+        에포크 [N] (스텝 11)  검증 loss [N]  accuracy [N]  macro_f1 [N]
+        에포크 [N] (스텝 22)  검증 loss [N]  accuracy [N]  macro_f1 [N]
+        헤드는 무작위 가중치에서 학습했습니다: classifier.weight, classifier.bias
+        22스텝, [N]초: 초당 예제 [N]개, 토큰 [N]개, 최대 메모리 [N] GiB
+        저장 위치: model
+        ");
+        assert!(trained.stderr.contains("지금까지 최고"), "{}", trained.stderr);
+        assert!(trained.stdout.contains("macro avg"), "{}", trained.stdout);
+        let evaluate = ["evaluate", "--model", "model", "--data", "reviews.csv"];
+        let measured = workspace.succeed(&[&evaluate[..], &["--lang", "ko"]].concat());
+        assert_snapshot!(measured.stderr, @"reviews.csv: 144행");
+        assert_eq!(measured.stdout, workspace.succeed(&evaluate).stdout);
+        let predict = ["predict", "--model", "model", "--input", "texts.csv"];
+        let predicted = workspace.succeed(&[&predict[..], &["--lang", "ko"]].concat());
+        assert_snapshot!(predicted.stderr, @"
+        입력에 열 `label` 있음: 예측한 열의 이름은 `predicted_label`입니다
+        3행 중 1행은 텍스트가 없어 라벨을 붙이지 않았습니다
+        ");
+        assert_eq!(predicted.stdout, workspace.succeed(&predict).stdout);
+    });
+}
