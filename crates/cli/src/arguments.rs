@@ -45,6 +45,8 @@ pub struct Common {
 pub enum Command {
     /// Train, evaluate and try out a small model on embedded sample data, offline, in about a minute
     Quickstart(Quickstart),
+    /// Make a project folder: settings, sample data and a README
+    Init(Init),
     /// Fine-tune a checkpoint on labelled text
     Train(Box<Train>),
     /// Measure a model on labelled text
@@ -58,6 +60,13 @@ pub struct Quickstart {
     /// Directory that data and model are written to
     #[arg(long, value_name = "DIR", default_value = "gareum-quickstart")]
     pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Init {
+    /// Directory of the project, new or empty
+    #[arg(value_name = "DIR")]
+    pub directory: PathBuf,
 }
 
 /// Which columns of a file hold what.
@@ -94,7 +103,7 @@ pub struct Labels {
     gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set model.max_length=64"
 )]
 pub struct Train {
-    /// Settings file; flags override it
+    /// Settings file; flags override it [default: gareum.toml, if there is one here]
     #[arg(value_name = "gareum.toml")]
     pub settings: Option<PathBuf>,
     /// Directory of the checkpoint to start from (config.json, model.safetensors, tokenizer.json or vocab.txt)

@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub mod evaluate;
+pub mod init;
 pub mod predict;
 pub mod quickstart;
 pub mod train;

@@ -14,7 +14,11 @@ use crate::progress::{Display, TrainingProgress};
 
 pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
-    let settings = Settings::load(command.settings.as_deref(), &overrides(command)?)?;
+    let here = Some(Path::new("gareum.toml")).filter(|path| command.settings.is_none() && path.exists());
+    if let Some(path) = here {
+        display.note(format_args!("settings: {}", path.display()));
+    }
+    let settings = Settings::load(command.settings.as_deref().or(here), &overrides(command)?)?;
     let resume = command
         .resume
         .as_ref()

@@ -97,6 +97,7 @@ impl Tokenizer {
         let mut config = Map::new();
         config.insert("tokenizer_class".to_owned(), json!("BertTokenizer"));
         config.insert("do_lower_case".to_owned(), json!(true));
+        config.insert("strip_accents".to_owned(), json!(false));
         Ok(Self { inner, config })
     }
 

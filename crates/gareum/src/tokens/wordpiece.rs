@@ -155,7 +155,8 @@ pub(super) fn train<'a>(
         .map_err(|error| failed(error.to_string()))?;
     let normalisation = Normalisation {
         lowercase: true,
-        strip_accents: None,
+        // Stripping accents would take Hangul syllables apart.
+        strip_accents: Some(false),
         handle_chinese_chars: true,
     };
     let mut tokenizer = assemble(model, normalisation, &special).map_err(failed)?;

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::checkpoint::{self, write_json};
 use super::{EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
@@ -16,7 +16,7 @@ use crate::files::create_directory;
 use crate::metrics::Metrics;
 use crate::model::{HeadSource, LoadNotes, Model};
 use crate::predict::Description;
-use crate::settings::Settings;
+use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
 /// The examples of a run.
@@ -178,7 +178,7 @@ pub struct RunOptions<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Loads the base model of the settings, trains it on `prepared`, tests it and writes the model directory.
+/// Loads the base model of the settings (or makes one from scratch), trains it on `prepared`, tests it and writes the model directory.
 ///
 /// # Errors
 /// [`TrainError`] says what is wrong and what to do.
@@ -188,12 +188,28 @@ pub fn run(
     options: &RunOptions<'_>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunReport, TrainError> {
+    let (model, tokenizer, notes) = start(settings, prepared)?;
+    let mut report = train_and_save(model, &tokenizer, settings, prepared, options, observe)?;
+    report.notes = notes;
+    Ok(report)
+}
+
+/// The model that a run starts with: of the checkpoint, or new.
+fn start(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
     let Some(base) = &settings.model.base else {
-        let hint = "gareum train --model DIRECTORY, or `base = \"DIRECTORY\"` under [model] in gareum.toml";
-        return Err(TrainError::Missing {
-            what: "the base model",
-            hint,
-        });
+        let Some(scratch) = &settings.model.scratch else {
+            let hint = "gareum train --model DIRECTORY, or `base = \"DIRECTORY\"` under [model] in gareum.toml";
+            return Err(TrainError::Missing {
+                what: "the base model",
+                hint,
+            });
+        };
+        let texts = prepared.parts.train.iter();
+        let texts = texts.flat_map(|example| std::iter::once(&example.text).chain(&example.text_pair));
+        let tokenizer = Tokenizer::train_wordpiece(texts.map(String::as_str), scratch.vocab_size)?;
+        let config = scratch_config(scratch, tokenizer.vocab_size(), settings.model.max_length);
+        let model = Model::from_config(config, prepared.schema.clone(), settings.train.seed)?;
+        return Ok((model, tokenizer, LoadNotes::default()));
     };
     let head = HeadSource::Labels {
         schema: &prepared.schema,
@@ -202,10 +218,29 @@ pub fn run(
         classifier_dropout: settings.model.classifier_dropout,
     };
     let (model, notes) = Model::load(base, head)?;
-    let tokenizer = Tokenizer::from_directory(base)?;
-    let mut report = train_and_save(model, &tokenizer, settings, prepared, options, observe)?;
-    report.notes = notes;
-    Ok(report)
+    Ok((model, Tokenizer::from_directory(base)?, notes))
+}
+
+/// `config.json` of an encoder that starts from random weights.
+fn scratch_config(scratch: &ScratchSettings, vocab_size: usize, max_length: usize) -> Map<String, Value> {
+    let config = json!({
+        "model_type": "bert",
+        "vocab_size": vocab_size,
+        "hidden_size": scratch.hidden_size,
+        "num_hidden_layers": scratch.num_hidden_layers,
+        "num_attention_heads": scratch.num_attention_heads,
+        "intermediate_size": scratch.intermediate_size,
+        "max_position_embeddings": max_length,
+        "type_vocab_size": 2,
+        "hidden_act": "gelu",
+        "hidden_dropout_prob": scratch.hidden_dropout_prob,
+        "attention_probs_dropout_prob": 0.1,
+        // Wider than BERT's 0.02: there is no pre-training to grow the weights.
+        "initializer_range": 0.05,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": 0,
+    });
+    config.as_object().cloned().unwrap_or_default()
 }
 
 /// As [`run`], with a model and tokenizer that are there already.
