@@ -142,27 +142,28 @@ fn help_of_the_program() {
     let finished = Workspace::new().succeed(&["--help", "--lang", "ko"]);
     assert_eq!(finished.stderr, "");
     assert_snapshot!(finished.stdout, @"
-        라벨이 붙은 텍스트로 분류기를 학습하고, 평가하고, 바로 씁니다
+    라벨이 붙은 텍스트로 분류기를 학습하고, 평가하고, 바로 씁니다
 
-        사용법: gareum [OPTIONS] <COMMAND>
+    사용법: gareum [OPTIONS] <COMMAND>
 
-        명령:
-          quickstart  내장된 예제 데이터로 작은 모델을 학습하고 평가하고 써 봅니다 (오프라인, 1분쯤)
-          train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
-          evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
-          predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
-          help        이 도움말이나 명령의 도움말을 보여 줍니다
+    명령:
+      quickstart  내장된 예제 데이터로 작은 모델을 학습하고 평가하고 써 봅니다 (오프라인, 1분쯤)
+      init        설정, 예제 데이터, README가 든 프로젝트 폴더를 만듭니다
+      train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
+      evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
+      predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+      help        이 도움말이나 명령의 도움말을 보여 줍니다
 
-        공통 옵션:
-          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
-              --json             결과를 표준 출력에 JSON으로 씁니다
-              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
-              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+    공통 옵션:
+      -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+          --json             결과를 표준 출력에 JSON으로 씁니다
+          --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
 
-        옵션:
-          -h, --help     도움말을 보여 줍니다
-          -V, --version  버전을 보여 줍니다
-        ");
+    옵션:
+      -h, --help     도움말을 보여 줍니다
+      -V, --version  버전을 보여 줍니다
+    ");
     assert_eq!(
         Workspace::new().succeed(&["--lang", "ko", "help"]).stdout,
         finished.stdout
@@ -175,67 +176,75 @@ fn help_of_the_program() {
 fn help_of_a_command() {
     let finished = Workspace::new().succeed(&["train", "--help", "--lang", "ko"]);
     assert_snapshot!(finished.stdout, @"
-        라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
+    라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
 
-        사용법: gareum train [OPTIONS] [gareum.toml]
+    사용법: gareum train [OPTIONS] [gareum.toml]
 
-        인수:
-          [gareum.toml]  설정 파일. 명령줄 옵션이 우선합니다
+    인수:
+      [gareum.toml]  설정 파일. 명령줄 옵션이 우선합니다 [기본값: 이 폴더에 gareum.toml 파일이 있으면 그
+                     파일]
 
-        옵션:
-              --model <DIR>         학습을 시작할 체크포인트 디렉터리 (config.json, model.safetensors,
-                                    tokenizer.json 또는 vocab.txt)
-              --train <FILE>        학습할 라벨 데이터 (csv, tsv, json, jsonl, .gz도 가능)
-              --validation <FILE>   가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
-              --test <FILE>         결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
-              --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
-              --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-              --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
-              --label <COLUMN>      라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
-                                    감지]
-              --epochs <N>          학습 데이터를 반복하는 횟수 (에포크)
-          -o, --output <DIR>        학습한 모델을 저장할 디렉터리
-              --reset-head          다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
-              --set <KEY=VALUE>     설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
-              --resume [<DIR>]      checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
-                                    학습합니다 (기본값: 출력 디렉터리)
-          -h, --help                도움말을 보여 줍니다
-          -V, --version             버전을 보여 줍니다
+    옵션:
+          --model <DIR>         학습을 시작할 체크포인트 디렉터리 (config.json, model.safetensors,
+                                tokenizer.json 또는 vocab.txt)
+          --train <FILE>        학습할 라벨 데이터 (csv, tsv, json, jsonl, .gz도 가능)
+          --validation <FILE>   가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
+          --test <FILE>         결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
+          --text <COLUMN>       텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
+                                감지]
+          --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+          --label <COLUMN>      라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
+                                감지]
+          --label-map <FILE>    라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는 JSON
+                                객체
+          --stack               --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
+          --group <COLUMN>      값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
+                                없음]
+          --epochs <N>          학습 데이터를 반복하는 횟수 (에포크)
+      -o, --output <DIR>        학습한 모델을 저장할 디렉터리
+          --reset-head          다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
+          --set <KEY=VALUE>     설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
+          --resume [<DIR>]      checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
+                                학습합니다 (기본값: 출력 디렉터리)
+      -h, --help                도움말을 보여 줍니다
+      -V, --version             버전을 보여 줍니다
 
-        공통 옵션:
-          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
-              --json             결과를 표준 출력에 JSON으로 씁니다
-              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
-              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+    공통 옵션:
+      -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+          --json             결과를 표준 출력에 JSON으로 씁니다
+          --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
 
-        gareum.toml의 모든 설정을 --set 구역.키=값 꼴로 줄 수 있습니다. 예:
-          gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set
-          model.max_length=64
-        ");
+    gareum.toml의 모든 설정을 --set 구역.키=값 꼴로 줄 수 있습니다. 예:
+      gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set
+      model.max_length=64
+    ");
     let predict = Workspace::new().succeed(&["predict", "-h", "--lang", "ko"]);
     assert_snapshot!(predict.stdout, @"
-        파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+    파일이나 표준 입력의 텍스트에 라벨을 붙입니다
 
-        사용법: gareum predict [OPTIONS] --model <DIR>
+    사용법: gareum predict [OPTIONS] --model <DIR>
 
-        옵션:
-              --model <DIR>         모델 디렉터리
-          -i, --input <FILE>        텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
-          -o, --output <FILE>       결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
-                                    [기본값: -]
-              --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
-              --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-              --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
-              --top-k <N>           `scores`에 점수가 높은 라벨 N개만 씁니다
-          -h, --help                도움말을 보여 줍니다
-          -V, --version             버전을 보여 줍니다
+    옵션:
+          --model <DIR>         모델 디렉터리
+      -i, --input <FILE>        텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
+      -o, --output <FILE>       결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
+                                [기본값: -]
+          --text <COLUMN>       텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
+                                감지]
+          --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+          --top-k <N>           `scores`에 점수가 높은 라벨 N개만 씁니다
+      -h, --help                도움말을 보여 줍니다
+      -V, --version             버전을 보여 줍니다
 
-        공통 옵션:
-          -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
-              --json             결과를 표준 출력에 JSON으로 씁니다
-              --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
-              --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
-        ");
+    공통 옵션:
+      -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
+          --json             결과를 표준 출력에 JSON으로 씁니다
+          --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
+    ");
 }
 
 /// Notes and progress are Korean; what is on standard output is data and stays.
@@ -268,7 +277,7 @@ fn a_run_from_training_to_prediction() {
         assert!(trained.stdout.contains("macro avg"), "{}", trained.stdout);
         let evaluate = ["evaluate", "--model", "model", "--data", "reviews.csv"];
         let measured = workspace.succeed(&[&evaluate[..], &["--lang", "ko"]].concat());
-        assert_snapshot!(measured.stderr, @"reviews.csv: 144행");
+        assert_snapshot!(measured.stderr, @"reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`");
         assert_eq!(measured.stdout, workspace.succeed(&evaluate).stdout);
         let predict = ["predict", "--model", "model", "--input", "texts.csv"];
         let predicted = workspace.succeed(&[&predict[..], &["--lang", "ko"]].concat());
