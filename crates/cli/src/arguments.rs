@@ -69,12 +69,12 @@ pub struct Init {
     pub directory: PathBuf,
 }
 
-/// Which columns of a file hold what.
+/// Which columns of a file hold texts.
 #[derive(Debug, Args)]
 pub struct Columns {
-    /// Column of the text; several times with --stack [default: detected]
+    /// Column of the text [default: detected]
     #[arg(long, value_name = "COLUMN")]
-    pub text: Vec<String>,
+    pub text: Option<String>,
     /// Column of the second text of a pair [default: detected]
     #[arg(long, value_name = "COLUMN")]
     pub text_pair: Option<String>,
@@ -83,18 +83,27 @@ pub struct Columns {
     pub no_header: bool,
 }
 
-/// Where the labels are, and what they are called.
+/// Which columns of a labelled file hold what, and what the labels are called.
 #[derive(Debug, Args)]
-pub struct Labels {
+pub struct LabelledColumns {
+    /// Column of the text; several times with --stack [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub text: Vec<String>,
+    /// Make an example of each --text column, with the label of the row
+    #[arg(long)]
+    pub stack: bool,
+    /// Column of the second text of a pair [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub text_pair: Option<String>,
     /// Column of the label; several times for one 0/1 column each [default: detected]
     #[arg(long, value_name = "COLUMN")]
     pub label: Vec<String>,
     /// File with names for the labels: rows such as `0,negative`, one name a line, or a JSON object
     #[arg(long, value_name = "FILE")]
     pub label_map: Option<PathBuf>,
-    /// Make an example of each --text column, with the label of the row
+    /// The file has no row of column names; columns are then called 0, 1, ...
     #[arg(long)]
-    pub stack: bool,
+    pub no_header: bool,
 }
 
 #[derive(Debug, Args)]
@@ -119,9 +128,7 @@ pub struct Train {
     #[arg(long, value_name = "FILE")]
     pub test: Option<PathBuf>,
     #[command(flatten)]
-    pub columns: Columns,
-    #[command(flatten)]
-    pub labels: Labels,
+    pub columns: LabelledColumns,
     /// Column whose equal values (a user, a document) keep rows in the same part [default: none]
     #[arg(long, value_name = "COLUMN")]
     pub group: Option<String>,
@@ -151,9 +158,7 @@ pub struct Evaluate {
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     #[command(flatten)]
-    pub columns: Columns,
-    #[command(flatten)]
-    pub labels: Labels,
+    pub columns: LabelledColumns,
     /// Write metrics.json to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,

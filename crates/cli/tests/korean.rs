@@ -192,13 +192,13 @@ fn help_of_a_command() {
           --test <FILE>         결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
           --text <COLUMN>       텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
                                 감지]
+          --stack               --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
           --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
           --label <COLUMN>      라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
                                 감지]
           --label-map <FILE>    라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는 JSON
                                 객체
-          --stack               --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
+          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
           --group <COLUMN>      값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
                                 없음]
           --epochs <N>          학습 데이터를 반복하는 횟수 (에포크)
@@ -231,8 +231,7 @@ fn help_of_a_command() {
       -i, --input <FILE>        텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
       -o, --output <FILE>       결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
                                 [기본값: -]
-          --text <COLUMN>       텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
-                                감지]
+          --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
           --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
           --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
           --top-k <N>           `scores`에 점수가 높은 라벨 N개만 씁니다

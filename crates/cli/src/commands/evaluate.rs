@@ -29,12 +29,12 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     let columns = ColumnRequest {
         text: command.columns.text.clone(),
         text_pair: command.columns.text_pair.clone(),
-        label: command.labels.label.clone(),
+        label: command.columns.label.clone(),
         ..ColumnRequest::default()
     };
-    check_stack(&columns.text, command.labels.stack)?;
+    check_stack(&columns.text, command.columns.stack)?;
     let columns = columns.or_known(&predictor.known_columns(), &records);
-    let map = command.labels.label_map.as_deref().map(LabelMap::open).transpose()?;
+    let map = command.columns.label_map.as_deref().map(LabelMap::open).transpose()?;
     let schema = SchemaSource::Fixed(predictor.schema());
     let mut dataset = Dataset::read(records, &columns, schema, map.as_ref())?;
     dataset.normalize(predictor.normalize_steps());

@@ -33,15 +33,10 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         false => Records::open(&command.input, &read)?,
     };
     let request = ColumnRequest {
-        text: command.columns.text.clone(),
+        text: command.columns.text.iter().cloned().collect(),
         text_pair: command.columns.text_pair.clone(),
         ..ColumnRequest::default()
     };
-    if let [_, second, ..] = command.columns.text.as_slice() {
-        bail!(Usage(format!(
-            "--text {second}: one text column is predicted at a time\nhint: run the command once for each column"
-        )));
-    }
     let mut known = predictor.known_columns();
     if known.text.len() > 1 {
         known.text.clear();

@@ -135,14 +135,14 @@ fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
     let list =
         |names: &[String]| (!names.is_empty()).then(|| names.iter().cloned().map(Value::String).collect::<Vec<_>>());
     set("data.text", list(&command.columns.text).map(Value::Array));
-    set("data.stack", command.labels.stack.then_some(Value::Boolean(true)));
+    set("data.stack", command.columns.stack.then_some(Value::Boolean(true)));
     set("data.text_pair", text(&command.columns.text_pair));
     set(
         "data.header",
         command.columns.no_header.then_some(Value::Boolean(false)),
     );
-    set("data.label", list(&command.labels.label).map(Value::Array));
-    set("data.label_map", path(&command.labels.label_map));
+    set("data.label", list(&command.columns.label).map(Value::Array));
+    set("data.label_map", path(&command.columns.label_map));
     set("data.group", text(&command.group));
     set(
         "train.epochs",
