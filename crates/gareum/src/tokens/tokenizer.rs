@@ -90,10 +90,10 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError::Train`] if there is nothing to learn from.
     pub fn train_wordpiece<'a>(
-        texts: impl Iterator<Item = &'a str> + Send,
+        texts: impl Iterator<Item = &'a str>,
         vocab_size: usize,
     ) -> Result<Self, TokenizerError> {
-        let inner = wordpiece::train(texts, vocab_size)?;
+        let inner = wordpiece::train(&texts.collect::<Vec<_>>(), vocab_size)?;
         let mut config = Map::new();
         config.insert("tokenizer_class".to_owned(), json!("BertTokenizer"));
         config.insert("do_lower_case".to_owned(), json!(true));

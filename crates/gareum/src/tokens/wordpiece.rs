@@ -1,5 +1,6 @@
 //! BERT's tokenizer from a `vocab.txt`, or trained on texts: WordPiece behind BERT's normaliser.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use ahash::AHashMap;
@@ -10,7 +11,10 @@ use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::normalizers::BertNormalizer;
 use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
 use tokenizers::processors::template::TemplateProcessing;
-use tokenizers::{AddedToken, Model, Tokenizer};
+use tokenizers::{
+    AddedToken, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    Tokenizer,
+};
 
 use super::TokenizerError;
 
@@ -131,44 +135,90 @@ fn assemble(model: WordPiece, normalisation: Normalisation, special: &[String]) 
     Ok(tokenizer)
 }
 
-/// Trains a lower-casing WordPiece vocabulary of at most `vocab_size` tokens.
-pub(super) fn train<'a>(
-    texts: impl Iterator<Item = &'a str> + Send,
-    vocab_size: usize,
-) -> Result<Tokenizer, TokenizerError> {
+/// Trains a lower-casing WordPiece vocabulary of at most `vocab_size` tokens. The same texts give the same vocabulary.
+pub(super) fn train(texts: &[&str], vocab_size: usize) -> Result<Tokenizer, TokenizerError> {
     let failed = |reason: String| TokenizerError::Train { reason };
+    let text = |error: tokenizers::Error| failed(error.to_string());
     let special: Vec<String> = SPECIAL_TOKENS.iter().map(|(_, token)| (*token).to_owned()).collect();
-    let added = special
-        .iter()
-        .map(|token| AddedToken::from(token.clone(), true))
-        .collect();
-    let trainer = WordPieceTrainer::builder()
-        .vocab_size(vocab_size)
-        .min_frequency(2)
-        .special_tokens(added)
-        .show_progress(false)
-        .build();
-    let empty: AHashMap<String, u32> = special.iter().cloned().zip(0..).collect();
-    let model = WordPiece::builder()
-        .vocab(empty)
-        .build()
-        .map_err(|error| failed(error.to_string()))?;
     let normalisation = Normalisation {
         lowercase: true,
         // Stripping accents would take Hangul syllables apart.
         strip_accents: Some(false),
         handle_chinese_chars: true,
     };
-    let mut tokenizer = assemble(model, normalisation, &special).map_err(failed)?;
-    tokenizer
-        .train(&mut TrainerWrapper::from(trainer), texts)
-        .map_err(|error| failed(error.to_string()))?;
-    Ok(tokenizer)
+    let with_vocabulary = |vocabulary: AHashMap<String, u32>| {
+        let model = WordPiece::builder().vocab(vocabulary).build().map_err(text)?;
+        assemble(model, normalisation, &special).map_err(failed)
+    };
+    let mut tokenizer = with_vocabulary(special.iter().cloned().zip(0..).collect())?;
+    // The trainer breaks ties by the ids of pieces, and numbers those within words in the order of a hash map, which changes from run to
+    // run. So they are given to it as special tokens, in order; the vocabulary that comes out is put into a tokenizer where they are not.
+    let within = characters_within_words(&tokenizer, texts).map_err(text)?;
+    let numbered = special
+        .iter()
+        .cloned()
+        .chain(within.iter().map(|character| format!("##{character}")));
+    let mut trainer = TrainerWrapper::from(
+        WordPieceTrainer::builder()
+            .vocab_size(vocab_size)
+            .min_frequency(2)
+            .special_tokens(numbered.map(|token| AddedToken::from(token, true)).collect())
+            .show_progress(false)
+            .build(),
+    );
+    tokenizer.train(&mut trainer, texts.iter().copied()).map_err(text)?;
+    with_vocabulary(tokenizer.get_vocab(false).into_iter().collect())
+}
+
+/// The characters that stand in a word behind its first.
+fn characters_within_words(tokenizer: &Tokenizer, texts: &[&str]) -> tokenizers::Result<BTreeSet<char>> {
+    let mut characters = BTreeSet::new();
+    for text in texts {
+        let mut normalized = NormalizedString::from(*text);
+        if let Some(normalizer) = tokenizer.get_normalizer() {
+            normalizer.normalize(&mut normalized)?;
+        }
+        let mut words = PreTokenizedString::from(normalized);
+        if let Some(pre_tokenizer) = tokenizer.get_pre_tokenizer() {
+            pre_tokenizer.pre_tokenize(&mut words)?;
+        }
+        for (word, ..) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
+            characters.extend(word.chars().skip(1));
+        }
+    }
+    Ok(characters)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn training_gives_the_same_vocabulary_every_time() {
+        // Each word as often as every other: nothing but ties.
+        let texts: Vec<String> = (0..60)
+            .map(|number| format!("배송{number}이 delivery{number} 빨라요{number}"))
+            .collect();
+        let texts: Vec<&str> = texts.iter().chain(&texts).map(String::as_str).collect();
+        let first = train(&texts, 100).unwrap();
+        assert_eq!(first.get_vocab_size(true), 100);
+        for _ in 0..5 {
+            assert_eq!(train(&texts, 100).unwrap().get_vocab(true), first.get_vocab(true));
+        }
+        let encoded = first.encode("배송1이 빨라요", true).unwrap();
+        assert!(
+            !encoded.get_tokens().contains(&"[UNK]".to_owned()),
+            "{:?}",
+            encoded.get_tokens()
+        );
+        // A piece from within words is not a special token: as a text it is two signs and a syllable.
+        let piece = first.encode("##이", false).unwrap();
+        assert!(
+            !piece.get_tokens().contains(&"##이".to_owned()),
+            "{:?}",
+            piece.get_tokens()
+        );
+    }
 
     #[test]
     fn a_vocabulary_is_cased_if_lower_casing_loses_words() {
