@@ -23,7 +23,9 @@ const BAD: [&str; 4] = ["bad", "awful", "poor", "boring"];
 
 /// Where commands run.
 pub struct Workspace {
-    directory: TempDir,
+    directory: PathBuf,
+    /// Removes the directory at the end; a workspace within another leaves that to it.
+    _owner: Option<TempDir>,
 }
 
 /// What a command left behind.
@@ -55,8 +57,19 @@ pub const ENVIRONMENT: [(&str, &str); 4] = [
 
 impl Workspace {
     pub fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        Self { directory }
+        let owner = tempfile::tempdir().unwrap();
+        Self {
+            directory: owner.path().to_owned(),
+            _owner: Some(owner),
+        }
+    }
+
+    /// A directory of this workspace as one of its own.
+    pub fn at(&self, name: &str) -> Self {
+        Self {
+            directory: self.path(name),
+            _owner: None,
+        }
     }
 
     /// With the encoder `base`, the labelled reviews `reviews.csv` and settings for a short run, `tiny.toml`.
@@ -69,7 +82,7 @@ impl Workspace {
     }
 
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
-        self.directory.path().join(name)
+        self.directory.join(name)
     }
 
     pub fn write(&self, name: &str, contents: impl AsRef<[u8]>) {
@@ -124,7 +137,7 @@ impl Workspace {
 
     pub fn run_with_input(&self, arguments: &[&str], stdin: &str) -> Finished {
         let output = Command::new(env!("CARGO_BIN_EXE_gareum"))
-            .current_dir(self.directory.path())
+            .current_dir(&self.directory)
             .envs(ENVIRONMENT)
             .args(arguments)
             .write_stdin(stdin)
@@ -132,7 +145,7 @@ impl Workspace {
             .unwrap();
         let shown = |bytes: &[u8]| {
             let text = String::from_utf8(bytes.to_vec()).unwrap();
-            text.replace(&self.directory.path().display().to_string(), "[DIR]")
+            text.replace(&self.directory.display().to_string(), "[DIR]")
         };
         let finished = Finished {
             code: output.status.code().unwrap_or(-1),
@@ -180,7 +193,7 @@ impl Workspace {
             }
         }
         let mut files = BTreeSet::new();
-        collect(self.directory.path(), self.directory.path(), &mut files);
+        collect(&self.directory, &self.directory, &mut files);
         files
     }
 }

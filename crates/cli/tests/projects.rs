@@ -1,0 +1,104 @@
+//! `gareum init`: the folder it makes can be trained in at once, in both languages.
+
+mod workspace;
+
+use serde_json::json;
+use workspace::Workspace;
+
+/// An encoder that computes in no time, for a few steps.
+const SHORT: [&str; 12] = [
+    "--set",
+    "model.scratch.hidden_size=16",
+    "--set",
+    "model.scratch.intermediate_size=16",
+    "--set",
+    "model.scratch.vocab_size=1500",
+    "--set",
+    "train.max_steps=6",
+    "--set",
+    "train.save_steps=3",
+    "--set",
+    "train.save_total_limit=9",
+];
+
+fn check(language: &str, labels: usize, test_rows: u64) {
+    let workspace = Workspace::new();
+    workspace.succeed(&["init", "project", "--lang", language]);
+    let project = workspace.at("project");
+    let finished = project.succeed(&[&["train", "--json"], &SHORT[..]].concat());
+    assert!(finished.stderr.contains("settings: gareum.toml"), "{}", finished.stderr);
+    let description = project.json("model/gareum.json");
+    assert_eq!(description["data"]["labels"]["names"].as_array().unwrap().len(), labels);
+    assert_eq!(description["data"]["rows"]["test"], test_rows);
+    assert_eq!(description["data"]["leaks"], json!([]));
+    assert_eq!(description["settings"]["train"]["warmup_ratio"], 0.1);
+
+    // The vocabulary is made anew on resume, and is the same: so are the weights.
+    let from_the_middle = ["--resume", "model/checkpoint-3", "--output", "again"];
+    project.succeed(&[&["train", "--quiet", "gareum.toml"], &SHORT[..], &from_the_middle].concat());
+    for file in ["tokenizer.json", "model.safetensors"] {
+        assert!(
+            project.bytes(&format!("model/{file}")) == project.bytes(&format!("again/{file}")),
+            "{file}"
+        );
+    }
+
+    let readme = project.text("README.md");
+    assert!(
+        readme.contains("gareum evaluate --model model --data data/test.csv"),
+        "{readme}"
+    );
+    project.succeed(&["evaluate", "--quiet", "--model", "model", "--data", "data/test.csv"]);
+}
+
+#[test]
+fn an_english_project_trains() {
+    check("en", 27, 661);
+}
+
+#[test]
+fn a_korean_project_trains() {
+    check("ko", 2, 1000);
+}
+
+#[test]
+fn what_is_there_is_not_overwritten() {
+    let workspace = Workspace::new();
+    workspace.write("notes.txt", "mine");
+    let message = workspace.fail(&["init", "."]);
+    assert!(
+        message.starts_with("exit 2\nerror: .: the directory is not empty\nhint: "),
+        "{message}"
+    );
+    let message = workspace.fail(&["init", "notes.txt/project"]);
+    assert!(message.contains("notes.txt is a file"), "{message}");
+    assert_eq!(workspace.files().len(), 1);
+}
+
+#[test]
+fn a_checkpoint_takes_the_place_of_the_small_encoder() {
+    let workspace = Workspace::with_base();
+    workspace.succeed(&["init", "project"]);
+    let toml = "project/gareum.toml";
+    workspace.succeed(&[
+        "train",
+        "--quiet",
+        toml,
+        "--model",
+        "base",
+        "--output",
+        "model",
+        "--set",
+        "train.max_steps=1",
+        "--set",
+        "model.max_length=32",
+    ]);
+    assert_eq!(workspace.json("model/config.json")["hidden_size"], 16);
+    let settings = workspace.text(toml).replace("# base =", "base =");
+    workspace.write(toml, settings);
+    let message = workspace.fail(&["train", toml]);
+    assert!(
+        message.contains("expected no checkpoint beside [model.scratch]: remove one of them"),
+        "{message}"
+    );
+}
