@@ -298,7 +298,7 @@ mod from_outside {
         let said = String::from_utf8_lossy(&finished.stderr);
         assert_eq!(finished.status.code(), Some(1), "{said}");
         assert!(
-            said.contains("error: full/checkpoint-8.") && said.contains("cannot write"),
+            said.contains("error: full/checkpoint-8.") && said.contains("cannot write") && said.contains("--resume"),
             "{said}"
         );
         let files = workspace.files();

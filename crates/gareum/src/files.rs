@@ -1,7 +1,7 @@
 //! Writing files so that a reader sees either the old or the new contents, never half of them.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 
 /// A file that could not be written.
@@ -17,9 +17,15 @@ pub struct WriteError {
 impl WriteError {
     /// What the system said of a file.
     pub fn new(path: &Path, error: &std::io::Error) -> Self {
+        let hint = match error.kind() {
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => {
+                "\nhint: make room there; a training run then goes on with --resume"
+            }
+            _ => "",
+        };
         Self {
             path: path.to_owned(),
-            reason: error.to_string(),
+            reason: format!("{error}{hint}"),
         }
     }
 }
