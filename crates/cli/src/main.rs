@@ -17,6 +17,7 @@ use arguments::Command;
 use language::Language;
 
 fn main() -> ExitCode {
+    tensor::memory::give_back_large_blocks();
     let language = Language::choose(std::env::args_os());
     let arguments = language::help::parse(std::env::args_os(), language);
     if let Some(threads) = arguments.common.threads {

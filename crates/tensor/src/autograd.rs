@@ -149,7 +149,7 @@ impl Gradients<'_> {
         match of.source {
             Source::Constant => None,
             Source::Entry(index) => Some(&mut self.entries[index]),
-            Source::Parameter(id) => Some(&mut self.parameters.0[id.0]),
+            Source::Parameter(id) => Some(&mut self.parameters.sums[id.0]),
         }
     }
 
@@ -174,9 +174,16 @@ impl Gradients<'_> {
     /// be overwritten; otherwise it is to be added to. Not called if `of` needs no gradient.
     pub(crate) fn update<T: Real>(&mut self, of: &Var, kernel: impl FnOnce(&mut [T], bool)) {
         let shape = of.value.shape();
+        let spare = match of.source {
+            Source::Parameter(id) => self.parameters.spare[id.0].take(),
+            _ => None,
+        };
         let Some(slot) = self.slot(of) else { return };
         let fresh = slot.is_none();
-        let sum = slot.get_or_insert_with(|| Tensor::from_buffer(Buffer::<T>::scratch(shape.iter().product()), shape));
+        let sum = slot.get_or_insert_with(|| {
+            let spare = spare.filter(|spare| spare.dtype() == T::DTYPE);
+            spare.unwrap_or_else(|| Tensor::from_buffer(Buffer::<T>::scratch(shape.iter().product()), shape))
+        });
         if let Some(sum) = sum.as_mut_slice::<T>() {
             kernel(sum, fresh);
         }
@@ -185,22 +192,30 @@ impl Gradients<'_> {
 
 /// The summed gradient of each parameter, kept between micro-batches.
 #[derive(Debug, Default)]
-pub struct ParameterGradients(Vec<Option<Tensor>>);
+pub struct ParameterGradients {
+    sums: Vec<Option<Tensor>>,
+    /// Storage of sums that were forgotten. It stays apart from that of activations: else both would take each other's
+    /// place in every step, and fresh pages cost more than the room that is saved.
+    spare: Vec<Option<Tensor>>,
+}
 
 impl ParameterGradients {
     /// No gradients yet.
     pub fn for_parameters(parameters: &Parameters) -> Self {
-        Self(vec![None; parameters.len()])
+        Self {
+            sums: vec![None; parameters.len()],
+            spare: vec![None; parameters.len()],
+        }
     }
 
     /// The gradient of a parameter, or `None` if no loss depended on it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
-        self.0[id.0].as_ref()
+        self.sums[id.0].as_ref()
     }
 
     /// Every gradient that exists, for writing.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = (ParameterId, &mut Tensor)> {
-        self.0
+        self.sums
             .iter_mut()
             .enumerate()
             .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_mut()?)))
@@ -208,7 +223,7 @@ impl ParameterGradients {
 
     /// Every gradient that exists.
     pub fn iter(&self) -> impl Iterator<Item = (ParameterId, &Tensor)> {
-        self.0
+        self.sums
             .iter()
             .enumerate()
             .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_ref()?)))
@@ -216,6 +231,10 @@ impl ParameterGradients {
 
     /// Forgets all gradients, before the next step.
     pub fn clear(&mut self) {
-        self.0.iter_mut().for_each(|slot| *slot = None);
+        for (sum, spare) in self.sums.iter_mut().zip(&mut self.spare) {
+            if let Some(sum) = sum.take() {
+                *spare = Some(sum);
+            }
+        }
     }
 }

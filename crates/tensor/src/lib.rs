@@ -33,6 +33,7 @@ mod buffer;
 pub mod cpu;
 mod dtype;
 mod error;
+pub mod memory;
 pub mod ops;
 pub mod optimizer;
 mod parameters;

@@ -253,7 +253,11 @@ impl Trainer<'_> {
         })
     }
 
-    fn plan(&self) -> Result<Plan, TrainError> {
+    /// How long the run will be.
+    ///
+    /// # Errors
+    /// [`TrainError::Missing`] if there is nothing to train on.
+    pub fn plan(&self) -> Result<Plan, TrainError> {
         if self.train.is_empty() {
             return Err(TrainError::Missing {
                 what: "a training example",

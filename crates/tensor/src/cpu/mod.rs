@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
+pub use allocator::give_back_large_blocks;
+
+mod allocator;
 pub(crate) mod math;
 pub(crate) mod product;
 pub(crate) mod reduce;
@@ -87,7 +90,7 @@ const TASK_ELEMENTS: usize = 1 << 14;
 
 /// How many rows of `columns` elements make one task. A function of the shape alone, so that sums which are taken task by
 /// task do not depend on the number of threads.
-pub(crate) fn rows_per_task(columns: usize) -> usize {
+pub fn rows_per_task(columns: usize) -> usize {
     (TASK_ELEMENTS / columns.max(1)).max(1)
 }
 

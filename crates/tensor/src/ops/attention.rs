@@ -19,7 +19,7 @@ use crate::{Dropout, Error, Real, Result, Tape, Tensor, Var};
 const NAME: &str = "attention";
 
 /// Queries that are scored at a time.
-const QUERY_BLOCK: usize = 64;
+pub const QUERY_BLOCK: usize = 64;
 
 /// Attention of every token to the tokens of its own sequence. `dropout` acts on the probabilities; its rows are
 /// (token, head) pairs.

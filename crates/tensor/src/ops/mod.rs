@@ -14,7 +14,7 @@ mod mean_squared_error;
 mod pool;
 mod residual_dropout_norm;
 
-pub use attention::attention;
+pub use attention::{QUERY_BLOCK as ATTENTION_QUERY_BLOCK, attention};
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;

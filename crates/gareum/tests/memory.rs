@@ -1,0 +1,254 @@
+//! The estimate of memory against what tensors really take. One test, because that is counted for the whole process.
+
+use std::sync::atomic::AtomicBool;
+
+use gareum::data::{LabelSchema, Target, Task};
+use gareum::model::Model;
+use gareum::settings::TrainSettings;
+use gareum::tokens::{Encoded, Tokenizer};
+use gareum::train::{EncodedExample, MemoryEstimate, Passes, Trainer};
+use serde_json::{Value, json};
+use tensor::memory;
+use tensor::random::Sequence;
+
+#[derive(Clone)]
+struct Case {
+    family: &'static str,
+    hidden: usize,
+    layers: usize,
+    inner: usize,
+    vocabulary: usize,
+    embedding: usize,
+    labels: usize,
+    dropout: f64,
+    lengths: std::ops::RangeInclusive<usize>,
+    batch: usize,
+    micro_batch_tokens: usize,
+    validation: usize,
+}
+
+const CASE: Case = Case {
+    family: "bert",
+    hidden: 64,
+    layers: 2,
+    inner: 256,
+    vocabulary: 100,
+    embedding: 64,
+    labels: 3,
+    dropout: 0.1,
+    lengths: 3..=40,
+    batch: 16,
+    micro_batch_tokens: 8192,
+    validation: 40,
+};
+
+fn model(case: &Case) -> Model {
+    let mut config = json!({
+        "model_type": case.family, "vocab_size": case.vocabulary, "max_position_embeddings": 520, "pad_token_id": 0,
+    });
+    let set: Vec<(&str, Value)> = match case.family {
+        "distilbert" => vec![
+            ("dim", case.hidden.into()),
+            ("n_layers", case.layers.into()),
+            ("n_heads", (case.hidden / 16).into()),
+            ("hidden_dim", case.inner.into()),
+            ("dropout", case.dropout.into()),
+            ("attention_dropout", case.dropout.into()),
+        ],
+        _ => vec![
+            ("hidden_size", case.hidden.into()),
+            ("embedding_size", case.embedding.into()),
+            ("num_hidden_layers", case.layers.into()),
+            ("num_attention_heads", (case.hidden / 16).into()),
+            ("intermediate_size", case.inner.into()),
+            ("hidden_dropout_prob", case.dropout.into()),
+            ("attention_probs_dropout_prob", case.dropout.into()),
+        ],
+    };
+    for (key, value) in set {
+        config[key] = value;
+    }
+    let schema = LabelSchema {
+        task: Task::SingleLabel,
+        names: (0..case.labels).map(|label| label.to_string()).collect(),
+    };
+    Model::from_config(config.as_object().unwrap().clone(), schema, 1).unwrap()
+}
+
+fn examples(case: &Case, count: usize) -> Vec<EncodedExample> {
+    let mut random = Sequence::new(5, count as u64);
+    let (least, most) = (*case.lengths.start(), *case.lengths.end());
+    let mut example = || {
+        let length = least + random.below(most - least + 1);
+        let input_ids = (0..length).map(|_| random.below(case.vocabulary) as u32).collect();
+        let encoded = Encoded {
+            token_type_ids: vec![0; length],
+            full_length: length,
+            input_ids,
+        };
+        let target = Target::Class(random.below(case.labels) as u32);
+        EncodedExample { encoded, target }
+    };
+    (0..count).map(|_| example()).collect()
+}
+
+/// Trains for a few steps; returns the estimate and what was taken.
+fn measure(case: &Case) -> (MemoryEstimate, u64) {
+    let settings = TrainSettings {
+        max_steps: Some(4),
+        batch_size: case.batch,
+        eval_steps: Some(2),
+        micro_batch_tokens: case.micro_batch_tokens,
+        ..TrainSettings::default()
+    };
+    let tokenizer = Tokenizer::train_wordpiece(["a b c a b c"].into_iter(), 30).unwrap();
+    let (train, validation) = (examples(case, 3 * case.batch), examples(case, case.validation));
+    assert_eq!(memory::bytes_in_use(), 0, "left over by the case before");
+    memory::release();
+    let mut model = model(case);
+    memory::reset_peak();
+    let trainer = Trainer {
+        model: &mut model,
+        tokenizer: &tokenizer,
+        settings: &settings,
+        max_length: 512,
+        train: &train,
+        validation: &validation,
+        checkpoints: None,
+        resume: None,
+    };
+    let plan = trainer.plan().unwrap();
+    let passes = Passes::of_run(&settings, &plan, settings.micro_batch_tokens, &train, &[&validation]);
+    let estimate = MemoryEstimate::full(trainer.model, &passes, !validation.is_empty(), 0);
+    trainer.run(&mut |_| {}, &AtomicBool::new(false)).unwrap();
+    (estimate, memory::peak_bytes() as u64)
+}
+
+#[test]
+fn estimates_are_never_below_what_is_taken_and_not_far_above() {
+    let cases = [
+        CASE,
+        Case { dropout: 0.0, ..CASE },
+        Case { validation: 0, ..CASE },
+        Case {
+            validation: 600,
+            ..CASE
+        },
+        // Several parts a batch, and one sequence a part.
+        Case {
+            micro_batch_tokens: 150,
+            ..CASE
+        },
+        Case {
+            micro_batch_tokens: 1,
+            dropout: 0.0,
+            ..CASE
+        },
+        // One long sequence, several of them, many short ones.
+        Case {
+            lengths: 500..=512,
+            batch: 1,
+            validation: 1,
+            ..CASE
+        },
+        Case {
+            lengths: 300..=512,
+            batch: 6,
+            hidden: 32,
+            inner: 64,
+            layers: 1,
+            ..CASE
+        },
+        Case {
+            lengths: 3..=6,
+            batch: 200,
+            ..CASE
+        },
+        // Gradients of tables that are larger than all activations.
+        Case {
+            vocabulary: 20_000,
+            validation: 4,
+            ..CASE
+        },
+        Case {
+            vocabulary: 20_000,
+            validation: 0,
+            layers: 1,
+            lengths: 3..=12,
+            batch: 4,
+            ..CASE
+        },
+        Case {
+            labels: 150,
+            layers: 1,
+            ..CASE
+        },
+        // Families, and the sizes of real models.
+        Case {
+            family: "roberta",
+            layers: 1,
+            hidden: 96,
+            inner: 200,
+            ..CASE
+        },
+        Case {
+            family: "electra",
+            embedding: 48,
+            hidden: 128,
+            inner: 512,
+            ..CASE
+        },
+        Case {
+            family: "electra",
+            embedding: 128,
+            hidden: 64,
+            dropout: 0.0,
+            ..CASE
+        },
+        Case {
+            family: "distilbert",
+            layers: 3,
+            ..CASE
+        },
+        Case {
+            family: "distilbert",
+            dropout: 0.0,
+            micro_batch_tokens: 200,
+            ..CASE
+        },
+        Case {
+            hidden: 128,
+            inner: 512,
+            layers: 6,
+            ..CASE
+        },
+        Case {
+            hidden: 384,
+            inner: 1536,
+            layers: 2,
+            validation: 60,
+            dropout: 0.0,
+            ..CASE
+        },
+        Case {
+            hidden: 256,
+            inner: 512,
+            layers: 2,
+            batch: 32,
+            vocabulary: 2000,
+            ..CASE
+        },
+    ];
+    let mut wrong = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        let (estimate, taken) = measure(case);
+        let ratio = estimate.tensor_bytes() as f64 / taken as f64;
+        println!("case {index}: {ratio:.3} of {taken} bytes");
+        if !(1.0..=1.25).contains(&ratio) {
+            wrong.push(format!(
+                "case {index}: {ratio:.3} times the {taken} bytes taken: {estimate:?}"
+            ));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
