@@ -147,6 +147,9 @@ pub struct Train {
     /// Go on from a checkpoint-N directory, or from the latest one in a directory (default: the output directory)
     #[arg(long, value_name = "DIR")]
     pub resume: Option<Option<PathBuf>>,
+    /// Say what memory and time the run would take, from an estimate and a few steps; nothing is written
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 #[derive(Debug, Args)]

@@ -1,5 +1,6 @@
 //! One file a command.
 
+mod dry_run;
 pub mod evaluate;
 pub mod init;
 pub mod predict;
@@ -54,6 +55,16 @@ fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
         "--text is given {} times\nhint: with --stack each of these columns makes an example of its own",
         texts.len()
     )))
+}
+
+/// Bytes for people, in the unit that keeps the number small.
+fn bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / (1u64 << 20) as f64;
+    if mib < 1000.0 {
+        format!("{mib:.1} MiB")
+    } else {
+        format!("{:.2} GiB", mib / 1024.0)
+    }
 }
 
 /// Says what was read from one file and what was left out.

@@ -26,6 +26,9 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     check_output(&settings.output.dir)?;
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
+    if command.dry_run {
+        return super::dry_run::run(&settings, &prepared, resume.map(PathBuf::as_path), common);
+    }
     let mut progress = TrainingProgress::new(display);
     let stop = stop_flag(
         display,

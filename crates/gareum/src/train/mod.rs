@@ -2,6 +2,7 @@
 //! (`early_stopping.rs`), and a whole run from settings to a model directory (`run.rs`).
 
 mod checkpoint;
+mod dry_run;
 mod early_stopping;
 mod error;
 mod evaluate;
@@ -11,6 +12,7 @@ mod schedule;
 mod state;
 mod trainer;
 
+pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};

@@ -195,7 +195,7 @@ pub fn run(
 }
 
 /// The model that a run starts with: of the checkpoint, or new.
-fn start(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
+pub(super) fn start(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
     let Some(base) = &settings.model.base else {
         let Some(scratch) = &settings.model.scratch else {
             let hint = "gareum train --model DIRECTORY, or `base = \"DIRECTORY\"` under [model] in gareum.toml";
@@ -243,6 +243,33 @@ fn scratch_config(scratch: &ScratchSettings, vocab_size: usize, max_length: usiz
     config.as_object().cloned().unwrap_or_default()
 }
 
+/// The parts of the data, ready for the model.
+pub(super) struct EncodedParts {
+    pub train: Vec<EncodedExample>,
+    pub validation: Vec<EncodedExample>,
+    pub test: Vec<EncodedExample>,
+}
+
+/// Tokenizes the data, once it is sure that the model can take it.
+pub(super) fn encode_parts(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    settings: &Settings,
+    prepared: &Prepared,
+) -> Result<EncodedParts, TrainError> {
+    let (length, most) = (settings.model.max_length, model.config().max_tokens());
+    if length > most {
+        return Err(TrainError::MaxLength { found: length, most });
+    }
+    tokenizer.check_fits(model.config().vocab_size)?;
+    let encode = |examples: &[Example]| encode_examples(tokenizer, examples, settings.truncation());
+    Ok(EncodedParts {
+        train: encode(&prepared.parts.train)?,
+        validation: encode(&prepared.parts.validation)?,
+        test: encode(&prepared.parts.test)?,
+    })
+}
+
 /// As [`run`], with a model and tokenizer that are there already.
 ///
 /// # Errors
@@ -255,28 +282,24 @@ pub fn train_and_save(
     options: &RunOptions<'_>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunReport, TrainError> {
-    let (length, most) = (settings.model.max_length, model.config().max_tokens());
-    if length > most {
-        return Err(TrainError::MaxLength { found: length, most });
-    }
-    tokenizer.check_fits(model.config().vocab_size)?;
+    let EncodedParts {
+        train,
+        validation,
+        test,
+    } = encode_parts(&model, tokenizer, settings, prepared)?;
     let directory = settings.output.dir.clone();
     create_directory(&directory)?;
     let resume = options.resume.map(resolve_checkpoint).transpose()?;
-    let encode = |examples: &[Example]| encode_examples(tokenizer, examples, settings.truncation());
-    let train = encode(&prepared.parts.train)?;
-    let validation = encode(&prepared.parts.validation)?;
-    let test = encode(&prepared.parts.test)?;
     let truncated = train
         .iter()
-        .filter(|example| example.encoded.full_length > length)
+        .filter(|example| example.encoded.full_length > settings.model.max_length)
         .count();
 
     let trainer = Trainer {
         model: &mut model,
         tokenizer,
         settings: &settings.train,
-        max_length: length,
+        max_length: settings.model.max_length,
         train: &train,
         validation: &validation,
         checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
@@ -303,7 +326,7 @@ pub fn train_and_save(
 }
 
 /// `--resume DIR`: a checkpoint itself, or the output directory that holds checkpoints.
-fn resolve_checkpoint(path: &Path) -> Result<PathBuf, TrainError> {
+pub(super) fn resolve_checkpoint(path: &Path) -> Result<PathBuf, TrainError> {
     if path.join("optimizer.safetensors").exists() {
         return Ok(path.to_owned());
     }

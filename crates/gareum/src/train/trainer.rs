@@ -150,7 +150,7 @@ pub struct Trainer<'a> {
 }
 
 /// What changes while a run goes on, beside the model's parameters.
-struct Progress {
+pub(super) struct Progress {
     optimizer: AdamW,
     gradients: ParameterGradients,
     state: TrainerState,
@@ -164,6 +164,13 @@ struct Progress {
     /// How the checkpoint cut its batches up, where that is changed now.
     resplit_from: Option<usize>,
     outcome: (u64, u64, Duration),
+}
+
+impl Progress {
+    /// Steps that were taken, those of a resumed run included.
+    pub(super) fn done_steps(&self) -> u64 {
+        self.state.global_step
+    }
 }
 
 impl Trainer<'_> {
@@ -299,7 +306,8 @@ impl Trainer<'_> {
         })
     }
 
-    fn start(&mut self, plan: Plan) -> Result<Progress, TrainError> {
+    /// Where the run begins: nothing done, or what the checkpoint says.
+    pub(super) fn start(&mut self, plan: Plan) -> Result<Progress, TrainError> {
         let early = &self.settings.early_stopping;
         let mut state = TrainerState::new();
         let weight_decay = self.settings.weight_decay;
@@ -368,7 +376,12 @@ impl Trainer<'_> {
     }
 
     /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
-    fn step(&mut self, progress: &mut Progress, plan: &Plan, batch: &[usize]) -> Result<StepReport, TrainError> {
+    pub(super) fn step(
+        &mut self,
+        progress: &mut Progress,
+        plan: &Plan,
+        batch: &[usize],
+    ) -> Result<StepReport, TrainError> {
         let start = Instant::now();
         let step = progress.state.global_step;
         let noise = Some(Noise {

@@ -1,0 +1,140 @@
+//! What is said before anything is done: `train --dry-run`.
+
+mod workspace;
+
+use gareum::settings::Settings;
+use gareum::train::{DryRun, DryRunOptions, dry_run, prepare};
+use serde_json::{Value, json};
+use workspace::{Workspace, encoder, training};
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+#[test]
+fn a_dry_run_says_what_a_run_would_cost_and_writes_nothing() {
+    let workspace = Workspace::with_base();
+    let files = workspace.files();
+    let report = workspace
+        .succeed(&training("reviews.csv", "model", &["--dry-run", "--json"]))
+        .json();
+    assert_eq!(workspace.files(), files);
+
+    assert_eq!(report["rows"], json!({"train": 86, "validation": 29, "test": 29}));
+    assert_eq!(report["cut_rows"], json!({"train": 0, "validation": 0, "test": 0}));
+    assert_eq!(report["text_tokens"], json!({"median": 7, "p95": 7, "max": 7}));
+    let steps = &report["steps"];
+    assert_eq!(
+        (&steps["per_epoch"], &steps["total"], &steps["evaluations"]),
+        (&json!(11), &json!(22), &json!(2))
+    );
+    assert_eq!(
+        (&steps["largest_batch_tokens"], &steps["micro_batches"]),
+        (&json!(56), &json!(1))
+    );
+    let memory = &report["memory"][0];
+    let parts = ["weights", "gradients", "optimizer", "best_weights", "activations"];
+    let tensors: f64 = parts.iter().map(|part| number(&memory[format!("{part}_bytes")])).sum();
+    assert_eq!(memory["method"], "full");
+    assert_eq!(number(&memory["peak_bytes"]), tensors + number(&memory["other_bytes"]));
+    assert_eq!(report["fits"], true);
+    assert!(number(&report["limit_bytes"]) >= number(&memory["peak_bytes"]));
+
+    let measured = &report["measured"];
+    let taken = number(&measured["peak_tensor_bytes"]);
+    assert!(taken <= tensors && tensors <= 1.25 * taken, "{tensors} for {taken}");
+    for rate in [
+        "step_ms",
+        "examples_per_second",
+        "tokens_per_second",
+        "evaluation_examples_per_second",
+    ] {
+        assert!(number(&measured[rate]) > 0.0, "{rate}: {measured}");
+    }
+    let seconds = number(&measured["step_ms"]) / 1000.0 * 22.0;
+    assert!(
+        (number(&measured["training_seconds"]) / seconds - 1.0).abs() < 1e-6,
+        "{measured}"
+    );
+
+    let text = workspace
+        .succeed(&training("reviews.csv", "model", &["--dry-run"]))
+        .stdout;
+    for words in ["training            86", "fits: the limit is", "ms a step", "about"] {
+        assert!(text.contains(words), "{words} in {text}");
+    }
+}
+
+#[test]
+fn a_dry_run_fails_as_the_run_would() {
+    let workspace = Workspace::with_base();
+    for more in [
+        &["--set", "model.max_length=99"][..],
+        &["--model", "nothing"],
+        &["--set", "train.early_stopping.monitor=rmse"],
+        &["--label", "nothing"],
+        &["--resume"],
+    ] {
+        let real = workspace.fail(&training("reviews.csv", "model", more));
+        let dry = workspace.fail(&training("reviews.csv", "dry-model", &[more, &["--dry-run"]].concat()));
+        assert_eq!(dry.replace("dry-model", "model"), real);
+        assert!(!workspace.path("dry-model").exists());
+    }
+}
+
+#[test]
+fn a_dry_run_of_a_resumed_run_counts_what_is_left() {
+    let workspace = Workspace::with_base();
+    workspace.train("reviews.csv", "model", &[]);
+    let more = ["--dry-run", "--json", "--resume", "--epochs", "4"];
+    let report = workspace.succeed(&training("reviews.csv", "model", &more)).json();
+    let steps = &report["steps"];
+    assert_eq!((&steps["total"], &steps["done"]), (&json!(44), &json!(22)));
+    assert_eq!(steps["evaluations"], 2);
+}
+
+#[test]
+fn what_does_not_fit_is_not_tried_and_smaller_parts_are_proposed() {
+    let workspace = Workspace::with_base();
+    let mut config = encoder();
+    config.insert("hidden_size".to_owned(), 128.into());
+    config.insert("intermediate_size".to_owned(), 512.into());
+    config.insert("num_hidden_layers".to_owned(), 4.into());
+    workspace.base_of("wide", config);
+    let mut settings = Settings::default();
+    settings.model.base = Some(workspace.path("wide"));
+    settings.model.max_length = 16;
+    settings.data.train = Some(workspace.path("reviews.csv"));
+    settings.train.batch_size = 86;
+    settings.output.dir = workspace.path("model");
+    let prepared = prepare(&settings).unwrap();
+    let ask = |settings: &Settings, limit: u64| -> DryRun {
+        let options = DryRunOptions {
+            limit_bytes: Some(limit),
+            ..DryRunOptions::default()
+        };
+        dry_run(settings, &prepared, &options).unwrap()
+    };
+
+    let hopeless = ask(&settings, 1);
+    assert!(!hopeless.fits && hopeless.measured.is_none());
+    assert_eq!(hopeless.micro_batch_tokens_that_fit, None);
+
+    let whole = hopeless.memory[0];
+    let limit = whole.peak_bytes - whole.activations_bytes / 2;
+    let tight = ask(&settings, limit);
+    assert!(!tight.fits && tight.measured.is_none());
+    let tokens = tight.micro_batch_tokens_that_fit.unwrap();
+    assert!((16..602).contains(&tokens), "{tokens}");
+
+    settings.train.micro_batch_tokens = tokens;
+    // What is no tensor may have grown a little since.
+    let fitting = ask(&settings, limit + (8 << 20));
+    assert!(fitting.fits, "{fitting:?}");
+    let measured = fitting.measured.unwrap();
+    assert!(
+        measured.peak_tensor_bytes <= fitting.memory[0].tensor_bytes(),
+        "{fitting:?}"
+    );
+    assert!(!settings.output.dir.exists());
+}
