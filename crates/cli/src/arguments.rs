@@ -53,6 +53,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Label texts of a file or of standard input
     Predict(Predict),
+    /// Say what this machine is, how gareum uses it, and what could be better
+    Doctor,
 }
 
 #[derive(Debug, Args)]

@@ -1,11 +1,12 @@
-//! What is said before anything is done: `train --dry-run`.
+//! What is said before anything is done: `train --dry-run` and `doctor`.
 
 mod workspace;
 
+use assert_cmd::Command;
 use gareum::settings::Settings;
 use gareum::train::{DryRun, DryRunOptions, dry_run, prepare};
 use serde_json::{Value, json};
-use workspace::{Workspace, encoder, training};
+use workspace::{ENVIRONMENT, Workspace, encoder, training};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
@@ -137,4 +138,87 @@ fn what_does_not_fit_is_not_tried_and_smaller_parts_are_proposed() {
         "{fitting:?}"
     );
     assert!(!settings.output.dir.exists());
+}
+
+fn doctor(workspace: &Workspace, variables: &[(&str, &str)], arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_gareum"))
+        .current_dir(workspace.path(""))
+        .envs(ENVIRONMENT)
+        .env_remove("GAREUM_CPU")
+        .env("HF_HUB_CACHE", workspace.path("hub"))
+        .envs(variables.iter().copied())
+        .arg("doctor")
+        .args(arguments)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn doctor_says_what_the_machine_is() {
+    let workspace = Workspace::with_base();
+    std::fs::create_dir_all(workspace.path("hub/models--someone--tiny/snapshots")).unwrap();
+    std::fs::rename(
+        workspace.path("base"),
+        workspace.path("hub/models--someone--tiny/snapshots/1"),
+    )
+    .unwrap();
+    let report: Value = serde_json::from_str(&doctor(&workspace, &[], &["--json"])).unwrap();
+    let keys: Vec<&String> = report.as_object().unwrap().keys().collect();
+    assert_eq!(
+        keys,
+        [
+            "version",
+            "os",
+            "architecture",
+            "optimised_build",
+            "processor",
+            "memory",
+            "gpu",
+            "hugging_face_cache",
+            "advice"
+        ]
+    );
+    let processor = &report["processor"];
+    assert_eq!(processor["instructions_used"], processor["instructions_available"]);
+    assert!(number(&processor["product_gflops"]) > 0.0);
+    assert!(number(&processor["threads_used"]) >= 1.0);
+    assert_eq!(report["gpu"]["used"], false);
+    let model = &report["hugging_face_cache"]["models"][0];
+    assert_eq!(
+        (&model["name"], &model["missing"]),
+        (&json!("someone/tiny"), &json!([]))
+    );
+    let directory = model["directory"].as_str().unwrap();
+    assert!(directory.ends_with("snapshots/1"), "{directory}");
+
+    let text = doctor(&workspace, &[], &[]);
+    assert!(text.contains("gareum computes on the CPU only so far"), "{text}");
+    assert!(text.contains("someone/tiny: --model"), "{text}");
+}
+
+#[test]
+fn doctor_honours_and_reports_what_holds_gareum_back() {
+    let workspace = Workspace::new();
+    let report = doctor(&workspace, &[("GAREUM_CPU", "portable")], &["--json", "--threads", "1"]);
+    let report: Value = serde_json::from_str(&report).unwrap();
+    let processor = &report["processor"];
+    assert_eq!(
+        (
+            &processor["instructions_used"],
+            &processor["product"],
+            &processor["threads_used"]
+        ),
+        (&json!("portable"), &json!("plain loop"), &json!(1))
+    );
+    let advice = report["advice"].to_string();
+    assert!(advice.contains("GAREUM_CPU=portable"), "{advice}");
+    assert_eq!(
+        advice.contains("of memory are little"),
+        number(&report["memory"]["limit_bytes"]) < (2u64 << 30) as f64
+    );
+
+    let report = doctor(&workspace, &[("GAREUM_CPU", "fast")], &["--json"]);
+    assert!(report.contains("GAREUM_CPU is `fast`"), "{report}");
 }

@@ -15,6 +15,7 @@ pub mod baseline;
 pub mod data;
 pub mod files;
 pub mod head;
+pub mod hub_cache;
 pub mod machine;
 pub mod metrics;
 pub mod model;

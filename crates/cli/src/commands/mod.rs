@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod doctor;
 mod dry_run;
 pub mod evaluate;
 pub mod init;

@@ -27,6 +27,17 @@ pub enum Instructions {
     Avx512,
 }
 
+impl Instructions {
+    /// Its name as `GAREUM_CPU` takes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+        }
+    }
+}
+
 /// What is used: the best that the processor has, or less if the environment variable `GAREUM_CPU` (`portable`, `avx2`,
 /// `avx512`) asks for less. Chosen once.
 pub fn instructions() -> Instructions {
@@ -37,12 +48,13 @@ pub fn instructions() -> Instructions {
             Ok("avx2") => Instructions::Avx2,
             _ => Instructions::Avx512,
         };
-        asked.min(best())
+        asked.min(available())
     })
 }
 
+/// The best that the processor has, of those that kernels exist for.
 #[cfg(target_arch = "x86_64")]
-fn best() -> Instructions {
+pub fn available() -> Instructions {
     let avx2 = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
     let avx512 = is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
@@ -55,9 +67,46 @@ fn best() -> Instructions {
     }
 }
 
+/// The best that the processor has, of those that kernels exist for.
 #[cfg(not(target_arch = "x86_64"))]
-fn best() -> Instructions {
+pub fn available() -> Instructions {
     Instructions::Portable
+}
+
+/// The instructions of the processor that matter to numbers, whether kernels exist for them or not.
+#[cfg(target_arch = "x86_64")]
+pub fn features() -> Vec<&'static str> {
+    let features = [
+        ("sse4.2", is_x86_feature_detected!("sse4.2")),
+        ("avx", is_x86_feature_detected!("avx")),
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("f16c", is_x86_feature_detected!("f16c")),
+        ("avxvnni", is_x86_feature_detected!("avxvnni")),
+        ("avx512f", is_x86_feature_detected!("avx512f")),
+        ("avx512bw", is_x86_feature_detected!("avx512bw")),
+        ("avx512dq", is_x86_feature_detected!("avx512dq")),
+        ("avx512vl", is_x86_feature_detected!("avx512vl")),
+        ("avx512vnni", is_x86_feature_detected!("avx512vnni")),
+        ("avx512bf16", is_x86_feature_detected!("avx512bf16")),
+        ("avx512fp16", is_x86_feature_detected!("avx512fp16")),
+    ];
+    let present = features.into_iter().filter(|(_, is_present)| *is_present);
+    present.map(|(name, _)| name).collect()
+}
+
+/// The instructions of the processor that matter to numbers, whether kernels exist for them or not.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn features() -> Vec<&'static str> {
+    Vec::new()
+}
+
+/// What computes products in `f32`.
+pub fn product_name() -> &'static str {
+    match instructions() {
+        Instructions::Portable => "plain loop",
+        _ => "gemm crate",
+    }
 }
 
 /// Runs a kernel compiled for the best instructions. Pass an `#[inline(always)]` closure that calls `#[inline(always)]`

@@ -1,0 +1,214 @@
+//! `gareum doctor`: the machine, how gareum uses it, and what could be better.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use gareum::hub_cache::{self, CachedModel};
+use gareum::machine::{Gpus, Memory, processor_name};
+use serde_json::{Value, json};
+use tensor::cpu::{self, Instructions};
+use tensor::{Activation, Tape, Tensor, ops};
+
+use super::bytes;
+use crate::arguments::Common;
+
+/// Rows, inputs and outputs of the product that is timed: 512 tokens in the feed-forward half of a MiniLM.
+const PRODUCT: [usize; 3] = [512, 384, 1536];
+
+/// How long it is repeated.
+const MEASURE_FOR: Duration = Duration::from_millis(500);
+
+/// Less memory than this is tight even for a small model.
+const LITTLE_MEMORY: u64 = 2 << 30;
+
+struct Findings {
+    processor: Option<String>,
+    /// Cores that this process may use.
+    cores: usize,
+    threads: usize,
+    /// `GAREUM_CPU`, if set.
+    asked: Option<String>,
+    gflops: f64,
+    memory: Memory,
+    gpus: Gpus,
+    cache: Option<PathBuf>,
+    models: Vec<CachedModel>,
+}
+
+pub fn run(common: &Common) -> anyhow::Result<ExitCode> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from);
+    let cache = hub_cache::directory(variable);
+    let findings = Findings {
+        processor: processor_name(),
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+        threads: rayon::current_num_threads(),
+        asked: std::env::var("GAREUM_CPU").ok().filter(|value| !value.is_empty()),
+        gflops: measure_product()?,
+        memory: Memory::of_machine(),
+        gpus: Gpus::of_machine(),
+        models: cache.as_deref().map(hub_cache::models).unwrap_or_default(),
+        cache,
+    };
+    if common.json {
+        let text = serde_json::to_string_pretty(&findings.to_json()).context("findings")?;
+        println!("{text}");
+    } else {
+        findings.print();
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Billions of floating-point operations a second in a product of a model's size.
+fn measure_product() -> anyhow::Result<f64> {
+    let [rows, inputs, outputs] = PRODUCT;
+    let tape = Tape::inference();
+    let values = |count: usize| (0..count).map(|index| (index % 7) as f32 - 3.0).collect();
+    let input = tape.constant(Tensor::from_vec(values(rows * inputs), &[rows, inputs])?);
+    let weight = tape.constant(Tensor::from_vec(values(outputs * inputs), &[outputs, inputs])?);
+    let multiply = || ops::linear(&tape, &input, &weight, None, Activation::Identity);
+    multiply()?;
+    let (start, mut times) = (Instant::now(), 0u32);
+    while times == 0 || start.elapsed() < MEASURE_FOR {
+        multiply()?;
+        times += 1;
+    }
+    let operations = 2.0 * (rows * inputs * outputs) as f64 * f64::from(times);
+    Ok(operations / start.elapsed().as_secs_f64().max(1e-9) / 1e9)
+}
+
+impl Findings {
+    /// What to install or change; only what applies.
+    fn advice(&self) -> Vec<String> {
+        let mut advice = Vec::new();
+        if cfg!(debug_assertions) {
+            advice.push("this is an unoptimised build: use cargo build --release".to_owned());
+        }
+        match &self.asked {
+            Some(asked) if !["portable", "avx2", "avx512"].contains(&asked.as_str()) => advice.push(format!(
+                "GAREUM_CPU is `{asked}`, which is none of portable, avx2 and avx512 and changes nothing: unset it"
+            )),
+            Some(asked) if cpu::instructions() < cpu::available() => advice.push(format!(
+                "GAREUM_CPU={asked} holds gareum to slower instructions than this processor has: unset it"
+            )),
+            Some(asked) => advice.push(format!("GAREUM_CPU={asked} is set and changes nothing here")),
+            None => {}
+        }
+        if cpu::available() == Instructions::Portable {
+            advice.push("this processor has neither AVX2 nor AVX-512: expect training to be slow".to_owned());
+        }
+        if self.threads < self.cores {
+            advice.push(format!(
+                "{} of {} cores are used: leave out --threads, and RAYON_NUM_THREADS if it is set",
+                self.threads, self.cores
+            ));
+        }
+        if let Some(limit) = self.memory.limit_bytes.filter(|&limit| limit < LITTLE_MEMORY) {
+            advice.push(format!(
+                "{} of memory are little: small models and a small train.micro_batch_tokens; `gareum train --dry-run` \
+                 says what fits",
+                bytes(limit)
+            ));
+        }
+        if !self.gpus.devices.is_empty() {
+            advice.push("the GPU stays unused: gareum computes on the CPU only so far".to_owned());
+        }
+        advice
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "os": std::env::consts::OS,
+            "architecture": std::env::consts::ARCH,
+            "optimised_build": !cfg!(debug_assertions),
+            "processor": {
+                "name": self.processor,
+                "cores": self.cores,
+                "threads_used": self.threads,
+                "features": cpu::features(),
+                "instructions_available": cpu::available().name(),
+                "instructions_used": cpu::instructions().name(),
+                "gareum_cpu": self.asked,
+                "product": cpu::product_name(),
+                "product_gflops": self.gflops,
+            },
+            "memory": self.memory,
+            "gpu": { "devices": self.gpus.devices, "driver": self.gpus.driver, "used": false },
+            "hugging_face_cache": { "directory": self.cache, "models": self.models },
+            "advice": self.advice(),
+        })
+    }
+
+    fn print(&self) {
+        let line = |name: &str, value: String| println!("{name:<14}{value}");
+        let unknown = || "unknown".to_owned();
+        let size = |value: Option<u64>| value.map_or_else(unknown, bytes);
+        line(
+            "gareum",
+            format!(
+                "{} on {} {}",
+                env!("CARGO_PKG_VERSION"),
+                std::env::consts::OS,
+                std::env::consts::ARCH
+            ),
+        );
+        line("processor", self.processor.clone().unwrap_or_else(unknown));
+        line("cores", format!("{}, {} threads used", self.cores, self.threads));
+        line("instructions", cpu::features().join(" "));
+        let [rows, inputs, outputs] = PRODUCT;
+        line(
+            "kernels",
+            format!(
+                "{} (best here: {}), products by {}",
+                cpu::instructions().name(),
+                cpu::available().name(),
+                cpu::product_name()
+            ),
+        );
+        line(
+            "f32 product",
+            format!("{:.0} GFLOP/s at {rows} x {inputs} x {outputs}", self.gflops),
+        );
+        let memory = &self.memory;
+        line("memory", format!("{} built in", size(memory.physical_bytes)));
+        let group = memory.control_group_bytes.map_or("none".to_owned(), bytes);
+        line("", format!("control group's limit: {group}"));
+        line("", format!("{} free now", size(memory.available_bytes)));
+        line("", format!("gareum goes by {}", size(memory.limit_bytes)));
+        let driver = match &self.gpus.driver {
+            Some(driver) => format!("driver {driver}; "),
+            None => String::new(),
+        };
+        let devices = match self.gpus.devices.is_empty() {
+            true => "no NVIDIA device".to_owned(),
+            false => self.gpus.devices.join(", "),
+        };
+        line(
+            "GPU",
+            format!("{devices}; {driver}gareum computes on the CPU only so far"),
+        );
+        let cache = self
+            .cache
+            .as_ref()
+            .map_or_else(unknown, |path| path.display().to_string());
+        line("model cache", cache);
+        if self.models.is_empty() {
+            line("", "no models in it".to_owned());
+        }
+        for model in &self.models {
+            match model.missing.is_empty() {
+                true => line("", format!("{}: --model {}", model.name, model.directory.display())),
+                false => line("", format!("{}: lacks {}", model.name, model.missing.join(", "))),
+            }
+        }
+        let advice = self.advice();
+        if advice.is_empty() {
+            line("advice", "nothing to change".to_owned());
+        }
+        for (index, advice) in advice.into_iter().enumerate() {
+            line(if index == 0 { "advice" } else { "" }, advice);
+        }
+    }
+}
