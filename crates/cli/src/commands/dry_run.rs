@@ -18,7 +18,7 @@ pub fn run(
     resume: Option<&Path>,
     common: &Common,
 ) -> anyhow::Result<ExitCode> {
-    Display::new(common.quiet).note("estimating; if memory suffices, a few steps are taken and forgotten");
+    Display::new(common).note("estimating; if memory suffices, a few steps are taken and forgotten");
     let options = DryRunOptions {
         resume,
         ..DryRunOptions::default()
