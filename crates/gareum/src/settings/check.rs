@@ -1,0 +1,149 @@
+//! Ranges of values that the types of the settings do not express.
+
+use std::path::PathBuf;
+
+use super::{OneOrMany, Settings, SettingsError};
+use crate::data::encoding_of;
+
+impl Settings {
+    /// Ranges that the types do not express.
+    pub(super) fn check(&self) -> Result<(), SettingsError> {
+        let range = |holds: bool, key: &'static str, found: String, expected: &'static str| {
+            if holds {
+                Ok(())
+            } else {
+                Err(SettingsError::Range { key, found, expected })
+            }
+        };
+        let train = &self.train;
+        let positive = |value: f64| value.is_finite() && value > 0.0;
+        let not_negative = |value: f64| value.is_finite() && value >= 0.0;
+        range(train.epochs > 0, "train.epochs", train.epochs.to_string(), "at least 1")?;
+        range(
+            train.max_steps != Some(0),
+            "train.max_steps",
+            "0".to_owned(),
+            "at least 1",
+        )?;
+        range(
+            train.batch_size > 0,
+            "train.batch_size",
+            train.batch_size.to_string(),
+            "at least 1",
+        )?;
+        range(
+            train.micro_batch_tokens > 0,
+            "train.micro_batch_tokens",
+            "0".to_owned(),
+            "at least 1",
+        )?;
+        let rate = train.learning_rate;
+        range(
+            positive(rate),
+            "train.learning_rate",
+            rate.to_string(),
+            "a number above 0",
+        )?;
+        let decay = train.weight_decay;
+        range(
+            not_negative(decay),
+            "train.weight_decay",
+            decay.to_string(),
+            "a number of at least 0",
+        )?;
+        let warmup = train.warmup_ratio;
+        range(
+            (0.0..=1.0).contains(&warmup),
+            "train.warmup_ratio",
+            warmup.to_string(),
+            "a fraction from 0 to 1",
+        )?;
+        let norm = train.max_grad_norm;
+        range(
+            positive(norm),
+            "train.max_grad_norm",
+            norm.to_string(),
+            "a number above 0",
+        )?;
+        range(
+            train.logging_steps > 0,
+            "train.logging_steps",
+            "0".to_owned(),
+            "at least 1",
+        )?;
+        range(
+            train.eval_steps != Some(0),
+            "train.eval_steps",
+            "0".to_owned(),
+            "at least 1",
+        )?;
+        range(
+            train.save_steps != Some(0),
+            "train.save_steps",
+            "0".to_owned(),
+            "at least 1",
+        )?;
+        let delta = train.early_stopping.min_delta;
+        range(
+            not_negative(delta),
+            "train.early_stopping.min_delta",
+            delta.to_string(),
+            "a number of at least 0",
+        )?;
+        let texts = OneOrMany::names(self.data.text.as_ref()).len();
+        range(
+            texts < 2 || self.data.stack,
+            "data.text",
+            format!("a list of {texts} columns"),
+            "one column, or also `stack = true`: each of them then makes an example of its own",
+        )?;
+        if let Some(name) = &self.data.encoding {
+            let expected = "a name such as `utf-8`, `cp949`, `utf-16le` or `windows-1252`";
+            range(encoding_of(name).is_some(), "data.encoding", name.clone(), expected)?;
+        }
+        let length = self.model.max_length;
+        range(length >= 4, "model.max_length", length.to_string(), "at least 4 tokens")?;
+        if let Some(scratch) = &self.model.scratch {
+            let dir = |base: &PathBuf| base.display().to_string();
+            let base = self.model.base.as_ref().map(dir).unwrap_or_default();
+            range(
+                base.is_empty(),
+                "model.base",
+                base,
+                "no checkpoint beside [model.scratch]: remove one of them",
+            )?;
+            let (hidden, heads) = (scratch.hidden_size, scratch.num_attention_heads);
+            range(
+                heads > 0 && hidden > 0 && hidden.is_multiple_of(heads),
+                "model.scratch.hidden_size",
+                hidden.to_string(),
+                "a multiple of num_attention_heads",
+            )?;
+            let sizes = [
+                ("model.scratch.vocab_size", scratch.vocab_size, 100),
+                ("model.scratch.num_hidden_layers", scratch.num_hidden_layers, 1),
+                ("model.scratch.intermediate_size", scratch.intermediate_size, 1),
+            ];
+            for (key, size, least) in sizes {
+                let expected = if least == 1 { "at least 1" } else { "at least 100" };
+                range(size >= least, key, size.to_string(), expected)?;
+            }
+            let rate = scratch.hidden_dropout_prob;
+            range(
+                (0.0..1.0).contains(&rate),
+                "model.scratch.hidden_dropout_prob",
+                rate.to_string(),
+                "a rate in [0, 1)",
+            )?;
+        }
+        if let Some(rate) = self.model.classifier_dropout {
+            range(
+                (0.0..1.0).contains(&rate),
+                "model.classifier_dropout",
+                rate.to_string(),
+                "a rate in [0, 1)",
+            )?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,280 @@
+//! Reading `gareum.toml` and applying overrides; what is wrong is named with its place and the nearest right key. Ranges of values are in
+//! `check.rs`.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::Settings;
+
+/// What helps who has named a file of data where settings belong.
+const NOT_SETTINGS: &str = "a settings file is TOML, such as gareum.toml; data is given with --train";
+
+/// Settings that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SettingsError {
+    /// The file cannot be read.
+    #[error("{}: {reason}\nhint: {NOT_SETTINGS}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        reason: String,
+    },
+    /// The text is not TOML, or a key is unknown or of the wrong type.
+    #[error("{place}: {message}{hint}")]
+    Parse {
+        /// File, or the flag that set the value.
+        place: String,
+        /// What is wrong.
+        message: String,
+        /// The nearest known key, on a line of its own.
+        hint: String,
+    },
+    /// A value is outside of its range.
+    #[error("{key} is {found}, expected {expected}")]
+    Range {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+    /// `--set` without `key=value`.
+    #[error("--set {found}: expected key=value, for example --set train.epochs=5")]
+    Assignment {
+        /// What was given.
+        found: String,
+    },
+}
+impl Settings {
+    /// Reads a file (or starts from the defaults) and applies overrides, each a dotted key with a value.
+    ///
+    /// Relative paths in the file are taken from the file's directory, those of overrides from the current one.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names file, key, value and the nearest known key.
+    pub fn load(path: Option<&Path>, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
+        let mut table = Table::new();
+        if let Some(path) = path {
+            let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Read {
+                path: path.to_owned(),
+                reason: error.to_string(),
+            })?;
+            let parsed: Self = toml::from_str(&text).map_err(|error| {
+                let place = match error.span() {
+                    Some(span) => format!("{}:{}", path.display(), text[..span.start].matches('\n').count() + 1),
+                    None => path.display().to_string(),
+                };
+                match parse_error(place, error.message()) {
+                    SettingsError::Parse { place, message, .. } if path.extension().is_none_or(|e| e != "toml") => {
+                        let hint = format!("\nhint: {NOT_SETTINGS}");
+                        SettingsError::Parse { place, message, hint }
+                    }
+                    error => error,
+                }
+            })?;
+            let parsed = parsed.relative_to(path.parent().unwrap_or(Path::new("")));
+            table = Table::try_from(&parsed)
+                .map_err(|error| parse_error(path.display().to_string(), &error.to_string()))?;
+        }
+        for (key, value) in overrides {
+            if key == "model.base"
+                && let Some(Value::Table(model)) = table.get_mut("model")
+            {
+                // A checkpoint that is named takes the place of the encoder in the file.
+                model.remove("scratch");
+            }
+            insert(&mut table, key, value.clone());
+            // Checked one at a time, so that the message can name the one that is wrong.
+            Self::deserialize(Value::Table(table.clone()))
+                .map_err(|error| parse_error(format!("{key} = {value}"), error.message()))?;
+        }
+        let settings = Self::deserialize(Value::Table(table))
+            .map_err(|error| parse_error("settings".to_owned(), error.message()))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Splits `key=value`; the value is TOML, or else a plain string.
+    ///
+    /// # Errors
+    /// [`SettingsError::Assignment`] if there is no `=`.
+    pub fn parse_assignment(text: &str) -> Result<(String, Value), SettingsError> {
+        let (key, value) = text
+            .split_once('=')
+            .ok_or_else(|| SettingsError::Assignment { found: text.to_owned() })?;
+        let (key, value) = (key.trim(), value.trim());
+        let parsed = toml::from_str::<Table>(&format!("value = {value}"))
+            .ok()
+            .and_then(|mut table| table.remove("value"));
+        Ok((
+            key.to_owned(),
+            parsed.unwrap_or_else(|| Value::String(value.to_owned())),
+        ))
+    }
+
+    fn relative_to(mut self, directory: &Path) -> Self {
+        let files = [
+            &mut self.data.train,
+            &mut self.data.validation,
+            &mut self.data.test,
+            &mut self.data.label_map,
+            &mut self.model.base,
+        ];
+        for path in files.into_iter().flatten() {
+            *path = directory.join(&*path);
+        }
+        self.output.dir = directory.join(&self.output.dir);
+        self
+    }
+}
+
+/// Puts a value under a dotted key, making tables on the way.
+fn insert(table: &mut Table, key: &str, value: Value) {
+    match key.split_once('.') {
+        None => {
+            table.insert(key.to_owned(), value);
+        }
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Table(Table::new()));
+            match inner {
+                Value::Table(inner) => insert(inner, rest, value),
+                // A scalar where a table belongs: replaced, so that the type check names the key.
+                other => *other = Value::Table([(rest.to_owned(), value)].into_iter().collect()),
+            }
+        }
+    }
+}
+
+/// Says serde's message in our words, and adds the nearest known key if it is about an unknown one.
+fn parse_error(place: String, message: &str) -> SettingsError {
+    // serde: unknown field `epoch`, expected one of `epochs`, `batch_size`, ...
+    let mut names = message.split('`').skip(1).step_by(2);
+    let found = names.next().unwrap_or_default();
+    let nearest = names
+        .map(|name| (strsim::damerau_levenshtein(found, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len() / 2);
+    let (is_key, is_value) = (
+        message.starts_with("unknown field"),
+        message.starts_with("unknown variant"),
+    );
+    let elsewhere = || {
+        is_key
+            .then(|| key_path(&Table::try_from(Settings::default()).ok()?, found))
+            .flatten()
+    };
+    let hint = match nearest {
+        Some((_, name)) if is_key || is_value => format!("\nhint: did you mean `{name}`?"),
+        _ => elsewhere().map_or(String::new(), |key| format!("\nhint: did you mean `{key}`?")),
+    };
+    let message = match message.trim().rsplit_once(", expected ") {
+        Some((found, "u64" | "usize")) => format!("{found}, expected a whole number of at least 0"),
+        Some((found, "f64")) => format!("{found}, expected a number"),
+        Some((found, kind)) if kind.starts_with("struct ") => format!("{found}, expected keys with values"),
+        _ if message.contains("OneOrMany") => "expected a name or a list of names".to_owned(),
+        _ => message.trim().to_owned(),
+    };
+    SettingsError::Parse { place, message, hint }
+}
+
+/// The dotted key that ends in `key`, if there is one.
+fn key_path(table: &Table, key: &str) -> Option<String> {
+    table.iter().find_map(|(name, value)| match value {
+        _ if name == key => Some(name.clone()),
+        Value::Table(inner) => Some(format!("{name}.{}", key_path(inner, key)?)),
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::data::Task;
+
+    fn overrides(assignments: &[&str]) -> Result<Settings, SettingsError> {
+        let parsed = assignments
+            .iter()
+            .map(|text| Settings::parse_assignment(text))
+            .collect::<Result<Vec<_>, _>>()?;
+        Settings::load(None, &parsed)
+    }
+
+    #[test]
+    fn defaults_survive_a_round_trip() {
+        let text = toml::to_string(&Settings::default()).unwrap();
+        assert_eq!(toml::from_str::<Settings>(&text).unwrap(), Settings::default());
+    }
+
+    #[test]
+    fn assignments_fill_the_same_values() {
+        let settings = overrides(&[
+            "train.learning_rate=3e-5",
+            "train.epochs = 5",
+            "data.label=[\"a\", \"b\"]",
+            "model.base=some/dir",
+            "train.early_stopping.patience=0",
+            "task=multi_label",
+        ])
+        .unwrap();
+        assert_eq!((settings.train.learning_rate, settings.train.epochs), (3e-5, 5));
+        assert_eq!(settings.data.columns().label, ["a", "b"]);
+        assert_eq!(settings.model.base, Some("some/dir".into()));
+        assert_eq!(
+            (settings.train.early_stopping.patience, settings.task),
+            (0, Some(Task::MultiLabel))
+        );
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        for (assignment, expected) in [
+            (
+                "train.epoch=5",
+                "train.epoch = 5: unknown field `epoch`, expected one of",
+            ),
+            ("train.epoch=5", "hint: did you mean `epochs`?"),
+            (
+                "train.learning_rate=-1.0",
+                "train.learning_rate is -1, expected a number above 0",
+            ),
+            (
+                "train.epochs=abc",
+                "invalid type: string \"abc\", expected a whole number of at least 0",
+            ),
+            ("data.label=3", "data.label = 3: expected a name or a list of names"),
+            ("patience=3", "hint: did you mean `train.early_stopping.patience`?"),
+            (
+                "train.precision=bf16",
+                "unknown variant `bf16`, expected `auto` or `f32`",
+            ),
+            (
+                "model.max_length=2",
+                "model.max_length is 2, expected at least 4 tokens",
+            ),
+            ("nonsense", "--set nonsense: expected key=value"),
+        ] {
+            let error = overrides(&[assignment]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{assignment}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_with_its_line_and_its_paths_are_its_own() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("gareum.toml");
+        std::fs::write(&path, "[train]\nepochs = 2\nlearning_rat = 1e-5\n").unwrap();
+        let error = Settings::load(Some(&path), &[]).unwrap_err().to_string();
+        assert!(error.contains("gareum.toml:3: unknown field `learning_rat`"), "{error}");
+        assert!(error.contains("hint: did you mean `learning_rate`?"), "{error}");
+        std::fs::write(&path, "[data]\ntrain = \"a.csv\"\n").unwrap();
+        let test = ("data.test".to_owned(), Value::String("b.csv".to_owned()));
+        let settings = Settings::load(Some(&path), &[test]).unwrap();
+        assert_eq!(settings.data.train, Some(directory.path().join("a.csv")));
+        assert_eq!(settings.data.test, Some("b.csv".into()));
+    }
+}
