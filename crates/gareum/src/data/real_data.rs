@@ -438,6 +438,26 @@ fn unlabelled_files_are_read_whole() {
     }
 }
 
+/// The project's own sample of reviews with aspects.
+#[test]
+fn our_korean_reviews_are_multi_label() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../cli/samples/korean_reviews.jsonl");
+    let columns = |label: &str| request("", label);
+    let load = |label: &str| Dataset::load(&path, &ReadOptions::default(), &columns(label), INFER).unwrap();
+    let categories = load("aspects.category");
+    assert_eq!(categories.schema.task, Task::MultiLabel);
+    assert_eq!((categories.examples.len(), categories.schema.num_labels()), (318, 14));
+    assert!(
+        counts(&categories).iter().all(|count| *count >= 20),
+        "{:?}",
+        counts(&categories)
+    );
+    assert_eq!(
+        load("aspects.polarity").schema.names,
+        ["negative", "neutral", "positive"]
+    );
+}
+
 #[test]
 fn one_byte_of_another_encoding_is_told() {
     let Some(path) = found("trec/original/TREC.train") else {
