@@ -1,10 +1,12 @@
 //! How long work is shown: bars on a terminal, plain lines elsewhere, nothing with `--quiet`. All on standard error.
 
+use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use unicode_width::UnicodeWidthStr;
 
 use crate::arguments::Common;
 use crate::language::Language;
@@ -56,6 +58,23 @@ impl Display {
         println!("{}", self.language.translate(&text.to_string()));
     }
 
+    /// The text in the language that is spoken.
+    pub fn text(self, text: &str) -> Cow<'_, str> {
+        self.language.translate(text)
+    }
+
+    /// A cell of a table: the text in the language that is spoken, with blanks after it. A Hangul syllable takes two columns.
+    pub fn left(self, text: &str, width: usize) -> String {
+        let text = self.text(text);
+        format!("{text}{}", blanks(&text, width))
+    }
+
+    /// As [`Display::left`], with the blanks before it.
+    pub fn right(self, text: &str, width: usize) -> String {
+        let text = self.text(text);
+        format!("{}{text}", blanks(&text, width))
+    }
+
     fn bar(self, template: &str, length: u64) -> ProgressBar {
         if self.shown != Shown::Bars {
             return ProgressBar::hidden();
@@ -72,6 +91,11 @@ impl Display {
             None => self.bar("{pos} rows, {per_sec}", 0),
         }
     }
+}
+
+/// What fills a text up to a width.
+fn blanks(text: &str, width: usize) -> String {
+    " ".repeat(width.saturating_sub(text.width()))
 }
 
 /// Shows the events of a training run.

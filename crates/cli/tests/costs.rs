@@ -215,7 +215,7 @@ fn doctor_honours_and_reports_what_holds_gareum_back() {
     let advice = report["advice"].to_string();
     assert!(advice.contains("GAREUM_CPU=portable"), "{advice}");
     assert_eq!(
-        advice.contains("of memory are little"),
+        advice.contains("of memory is little"),
         number(&report["memory"]["limit_bytes"]) < (2u64 << 30) as f64
     );
 

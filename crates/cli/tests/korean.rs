@@ -152,6 +152,7 @@ fn help_of_the_program() {
       train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
       evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
       predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+      doctor      이 컴퓨터의 사양과 gareum이 쓰는 방식, 더 낫게 할 점을 알려 줍니다
       help        이 도움말이나 명령의 도움말을 보여 줍니다
 
     공통 옵션:
@@ -207,6 +208,8 @@ fn help_of_a_command() {
           --set <KEY=VALUE>     설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
           --resume [<DIR>]      checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
                                 학습합니다 (기본값: 출력 디렉터리)
+          --dry-run             학습에 들 메모리와 시간을 추정값과 몇 스텝의 실행으로 알려 줍니다.
+                                아무것도 저장하지 않습니다
       -h, --help                도움말을 보여 줍니다
       -V, --version             버전을 보여 줍니다
 
@@ -286,4 +289,48 @@ fn a_run_from_training_to_prediction() {
         ");
         assert_eq!(predicted.stdout, workspace.succeed(&predict).stdout);
     });
+}
+
+/// Results that are meant for people, tables too.
+#[test]
+fn costs_and_machine() {
+    let workspace = Workspace::with_base();
+    let costs = workspace.succeed(&training("reviews.csv", "model", &["--dry-run", "--lang", "ko"]));
+    assert_korean(&costs.stdout, &[]);
+    for words in [
+        "데이터           행 수   16에서 자름\n학습                86             0\n",
+        "메모리         가중치   그래디언트   옵티마이저  최고 가중치       활성값         기타         최대\n전체 ",
+        "한도 ",
+        "한 스텝 ",
+        "초, 평가 ",
+    ] {
+        assert!(costs.stdout.contains(words), "{words} in\n{}", costs.stdout);
+    }
+
+    let output = Command::new(env!("CARGO_BIN_EXE_gareum"))
+        .current_dir(workspace.path(""))
+        .envs(ENVIRONMENT)
+        .env("GAREUM_CPU", "fast")
+        .env("HF_HUB_CACHE", workspace.path("hub"))
+        .args(["doctor", "--lang", "ko", "--threads", "1"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert_korean(&text, &[]);
+    for words in [
+        "버전          ",
+        "\n프로세서      ",
+        "\n코어          ",
+        "사용하는 스레드 1개\n",
+        "\n명령어 집합   ",
+        "\n메모리        설치된 메모리 ",
+        "              gareum의 기준 ",
+        "\n모델 캐시     ",
+        "              모델이 없습니다\n",
+        "\n조언          ",
+        "GAREUM_CPU 값 `fast`",
+    ] {
+        assert!(text.contains(words), "{words} in\n{text}");
+    }
 }

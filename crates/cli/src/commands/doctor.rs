@@ -13,6 +13,7 @@ use tensor::{Activation, Tape, Tensor, ops};
 
 use super::bytes;
 use crate::arguments::Common;
+use crate::progress::Display;
 
 /// Rows, inputs and outputs of the product that is timed: 512 tokens in the feed-forward half of a MiniLM.
 const PRODUCT: [usize; 3] = [512, 384, 1536];
@@ -55,7 +56,7 @@ pub fn run(common: &Common) -> anyhow::Result<ExitCode> {
         let text = serde_json::to_string_pretty(&findings.to_json()).context("findings")?;
         println!("{text}");
     } else {
-        findings.print();
+        findings.print(Display::new(common));
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -83,7 +84,7 @@ impl Findings {
     fn advice(&self) -> Vec<String> {
         let mut advice = Vec::new();
         if cfg!(debug_assertions) {
-            advice.push("this is an unoptimised build: use cargo build --release".to_owned());
+            advice.push("this is an unoptimised build: use `cargo build --release`".to_owned());
         }
         match &self.asked {
             Some(asked) if !["portable", "avx2", "avx512"].contains(&asked.as_str()) => advice.push(format!(
@@ -100,13 +101,13 @@ impl Findings {
         }
         if self.threads < self.cores {
             advice.push(format!(
-                "{} of {} cores are used: leave out --threads, and RAYON_NUM_THREADS if it is set",
+                "threads used: {}, cores: {}; leave out --threads, and RAYON_NUM_THREADS if it is set",
                 self.threads, self.cores
             ));
         }
         if let Some(limit) = self.memory.limit_bytes.filter(|&limit| limit < LITTLE_MEMORY) {
             advice.push(format!(
-                "{} of memory are little: small models and a small train.micro_batch_tokens; `gareum train --dry-run` \
+                "{} of memory is little: take small models and a small train.micro_batch_tokens; `gareum train --dry-run` \
                  says what fits",
                 bytes(limit)
             ));
@@ -141,74 +142,68 @@ impl Findings {
         })
     }
 
-    fn print(&self) {
-        let line = |name: &str, value: String| println!("{name:<14}{value}");
+    fn print(&self, display: Display) {
+        let row = |name: &str, value: &str| println!("{}{value}", display.left(name, 14));
+        let say = |name: &str, text: &str| row(name, &display.text(text));
         let unknown = || "unknown".to_owned();
         let size = |value: Option<u64>| value.map_or_else(unknown, bytes);
-        line(
-            "gareum",
-            format!(
-                "{} on {} {}",
-                env!("CARGO_PKG_VERSION"),
-                std::env::consts::OS,
-                std::env::consts::ARCH
-            ),
-        );
-        line("processor", self.processor.clone().unwrap_or_else(unknown));
-        line("cores", format!("{}, {} threads used", self.cores, self.threads));
-        line("instructions", cpu::features().join(" "));
-        let [rows, inputs, outputs] = PRODUCT;
-        line(
+        let system = format!("{} {}", std::env::consts::OS, std::env::consts::ARCH);
+        say("version", &format!("{} on {system}", env!("CARGO_PKG_VERSION")));
+        match &self.processor {
+            Some(processor) => row("processor", processor),
+            None => say("processor", "unknown"),
+        }
+        say("cores", &format!("{}; threads used: {}", self.cores, self.threads));
+        row("instructions", &cpu::features().join(" "));
+        say(
             "kernels",
-            format!(
+            &format!(
                 "{} (best here: {}), products by {}",
                 cpu::instructions().name(),
                 cpu::available().name(),
                 cpu::product_name()
             ),
         );
-        line(
-            "f32 product",
-            format!("{:.0} GFLOP/s at {rows} x {inputs} x {outputs}", self.gflops),
-        );
+        let [rows, inputs, outputs] = PRODUCT;
+        let product = format!("{:.0} GFLOP/s ({rows} x {inputs} x {outputs})", self.gflops);
+        row("f32 product", &product);
         let memory = &self.memory;
-        line("memory", format!("{} built in", size(memory.physical_bytes)));
-        let group = memory.control_group_bytes.map_or("none".to_owned(), bytes);
-        line("", format!("control group's limit: {group}"));
-        line("", format!("{} free now", size(memory.available_bytes)));
-        line("", format!("gareum goes by {}", size(memory.limit_bytes)));
-        let driver = match &self.gpus.driver {
-            Some(driver) => format!("driver {driver}; "),
-            None => String::new(),
-        };
+        say("memory", &format!("{} built in", size(memory.physical_bytes)));
+        match memory.control_group_bytes {
+            Some(limit) => say("", &format!("{} allowed by the control group", bytes(limit))),
+            None => say("", "not limited by a control group"),
+        }
+        say("", &format!("{} free now", size(memory.available_bytes)));
+        say("", &format!("gareum goes by {}", size(memory.limit_bytes)));
         let devices = match self.gpus.devices.is_empty() {
             true => "no NVIDIA device".to_owned(),
             false => self.gpus.devices.join(", "),
         };
-        line(
-            "GPU",
-            format!("{devices}; {driver}gareum computes on the CPU only so far"),
-        );
-        let cache = self
-            .cache
-            .as_ref()
-            .map_or_else(unknown, |path| path.display().to_string());
-        line("model cache", cache);
+        let gpu = match &self.gpus.driver {
+            Some(driver) => format!("{devices}; driver {driver}; gareum computes on the CPU only so far"),
+            None => format!("{devices}; gareum computes on the CPU only so far"),
+        };
+        say("GPU", &gpu);
+        match &self.cache {
+            Some(directory) => row("model cache", &directory.display().to_string()),
+            None => say("model cache", "unknown"),
+        }
         if self.models.is_empty() {
-            line("", "no models in it".to_owned());
+            say("", "no models in it");
         }
         for model in &self.models {
-            match model.missing.is_empty() {
-                true => line("", format!("{}: --model {}", model.name, model.directory.display())),
-                false => line("", format!("{}: lacks {}", model.name, model.missing.join(", "))),
+            let missing: Vec<_> = model.missing.iter().map(|file| display.text(file)).collect();
+            match missing.is_empty() {
+                true => row("", &format!("{}: --model {}", model.name, model.directory.display())),
+                false => say("", &format!("{}: lacks {}", model.name, missing.join(", "))),
             }
         }
         let advice = self.advice();
         if advice.is_empty() {
-            line("advice", "nothing to change".to_owned());
+            say("advice", "nothing to change");
         }
-        for (index, advice) in advice.into_iter().enumerate() {
-            line(if index == 0 { "advice" } else { "" }, advice);
+        for (index, advice) in advice.iter().enumerate() {
+            say(if index == 0 { "advice" } else { "" }, advice);
         }
     }
 }

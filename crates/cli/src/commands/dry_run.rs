@@ -1,6 +1,5 @@
 //! `gareum train --dry-run`
 
-use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -18,7 +17,8 @@ pub fn run(
     resume: Option<&Path>,
     common: &Common,
 ) -> anyhow::Result<ExitCode> {
-    Display::new(common).note("estimating; if memory suffices, a few steps are taken and forgotten");
+    let display = Display::new(common);
+    display.note("estimating; if memory suffices, a few steps are taken and forgotten");
     let options = DryRunOptions {
         resume,
         ..DryRunOptions::default()
@@ -27,55 +27,57 @@ pub fn run(
     if common.json {
         println!("{}", serde_json::to_string_pretty(&report).context("report")?);
     } else {
-        print!("{}", render(&report)?);
+        data(display, &report);
+        steps(display, &report);
+        memory(display, &report);
+        if let Some(measured) = &report.measured {
+            time(display, &report, measured);
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn render(report: &DryRun) -> anyhow::Result<String> {
-    let mut text = String::new();
-    let out = &mut text;
-    let cut = format!("cut at {}", report.max_length);
-    writeln!(out, "{:<12}{:>10}{cut:>14}", "data", "rows")?;
+fn data(display: Display, report: &DryRun) {
+    let row = |name: &str, rows: &str, cut: &str| {
+        let (rows, cut) = (display.right(rows, 10), display.right(cut, 14));
+        println!("{}{rows}{cut}", display.left(name, 12));
+    };
+    row("data", "rows", &format!("cut at {}", report.max_length));
     for (name, rows, cut) in [
         ("training", report.rows.train, report.cut_rows.train),
         ("validation", report.rows.validation, report.cut_rows.validation),
         ("test", report.rows.test, report.cut_rows.test),
     ] {
-        writeln!(out, "{name:<12}{rows:>10}{cut:>14}")?;
+        row(name, &rows.to_string(), &cut.to_string());
     }
     let tokens = &report.text_tokens;
-    writeln!(
-        out,
+    display.print(format_args!(
         "tokens of a training text: median {}, 95 % at most {}, longest {}\n",
         tokens.median, tokens.p95, tokens.max
-    )?;
-
-    let steps = &report.steps;
-    let done = match steps.done {
-        0 => String::new(),
-        done => format!(", {done} of them done"),
-    };
-    writeln!(
-        out,
-        "{} steps an epoch, {} in all{done}; {} texts a step, {} tokens on average",
-        steps.per_epoch, steps.total, steps.batch_size, steps.mean_batch_tokens
-    )?;
-    let parts = if steps.micro_batches == 1 { "part" } else { "parts" };
-    writeln!(
-        out,
-        "the largest batch has {} tokens and is computed in {} {parts} of at most {}\n",
-        steps.largest_batch_tokens, steps.micro_batches, steps.micro_batch_tokens
-    )?;
-
-    memory(out, report)?;
-    if let Some(measured) = &report.measured {
-        time(out, report, measured)?;
-    }
-    Ok(text)
+    ));
 }
 
-fn memory(out: &mut String, report: &DryRun) -> anyhow::Result<()> {
+fn steps(display: Display, report: &DryRun) {
+    let steps = &report.steps;
+    let (per_epoch, total) = (steps.per_epoch, steps.total);
+    match steps.done {
+        0 => display.print(format_args!("steps: {per_epoch} an epoch, {total} in all")),
+        done => display.print(format_args!("steps: {per_epoch} an epoch, {total} in all, {done} done")),
+    }
+    display.print(format_args!(
+        "a step: texts {}, tokens {} on average and {} at most",
+        steps.batch_size, steps.mean_batch_tokens, steps.largest_batch_tokens
+    ));
+    match steps.micro_batches {
+        1 => display.print("the largest batch is computed at once\n"),
+        parts => display.print(format_args!(
+            "the largest batch is computed in {parts} parts of at most {} tokens\n",
+            steps.micro_batch_tokens
+        )),
+    }
+}
+
+fn memory(display: Display, report: &DryRun) {
     let names = [
         "memory",
         "weights",
@@ -86,7 +88,7 @@ fn memory(out: &mut String, report: &DryRun) -> anyhow::Result<()> {
         "other",
         "peak",
     ];
-    row(out, names.map(str::to_owned))?;
+    row(display, names.map(str::to_owned));
     for estimate in &report.memory {
         let numbers = [
             estimate.weights_bytes,
@@ -99,78 +101,72 @@ fn memory(out: &mut String, report: &DryRun) -> anyhow::Result<()> {
         ];
         let mut cells = vec![estimate.method.name().to_owned()];
         cells.extend(numbers.map(bytes));
-        row(out, cells)?;
+        row(display, cells);
     }
     let peak = report.memory.first().map_or(0, |estimate| estimate.peak_bytes);
     match report.limit_bytes {
-        None => writeln!(out, "this system does not say how much memory there is\n")?,
-        Some(limit) if report.fits => writeln!(out, "fits: the limit is {}\n", bytes(limit))?,
+        None => display.print("this system does not say how much memory there is\n"),
+        Some(limit) if report.fits => display.print(format_args!("fits: the limit is {}\n", bytes(limit))),
         Some(limit) => {
-            writeln!(out, "does not fit: {} of {}", bytes(peak), bytes(limit))?;
-            let remedy = match report.micro_batch_tokens_that_fit {
-                Some(tokens) => format!("--set train.micro_batch_tokens={tokens} would fit, with the same result"),
-                None => {
-                    "no train.micro_batch_tokens would fit: take a smaller model or model.max_length, or more memory"
-                        .to_owned()
-                }
-            };
-            writeln!(out, "hint: {remedy}")?;
+            display.print(format_args!(
+                "does not fit: it takes {}, the limit is {}",
+                bytes(peak),
+                bytes(limit)
+            ));
+            match report.micro_batch_tokens_that_fit {
+                Some(tokens) => display.print(format_args!(
+                    "hint: --set train.micro_batch_tokens={tokens} would fit, with the same result"
+                )),
+                None => display.print(
+                    "hint: no train.micro_batch_tokens would fit: take a smaller model or model.max_length, or more memory",
+                ),
+            }
         }
     }
     if let (true, None, Some(available)) = (report.fits, &report.measured, report.available_bytes) {
-        writeln!(
-            out,
-            "but only {} are free now, so no step was taken; end other programs to train",
+        display.print(format_args!(
+            "but only {} is free now, so no step was taken; end other programs to train",
             bytes(available)
-        )?;
+        ));
     }
-    Ok(())
 }
 
 /// One row of the table of memory.
-fn row(out: &mut String, cells: impl IntoIterator<Item = String>) -> std::fmt::Result {
-    for (index, cell) in cells.into_iter().enumerate() {
-        if index == 0 {
-            write!(out, "{cell:<8}")?;
-        } else {
-            write!(out, "{cell:>13}")?;
-        }
-    }
-    writeln!(out)
+fn row(display: Display, cells: impl IntoIterator<Item = String>) {
+    let cells = cells.into_iter().enumerate().map(|(index, cell)| match index {
+        0 => display.left(&cell, 8),
+        _ => display.right(&cell, 13),
+    });
+    println!("{}", cells.collect::<String>());
 }
 
-fn time(out: &mut String, report: &DryRun, measured: &Measured) -> anyhow::Result<()> {
-    writeln!(
-        out,
+fn time(display: Display, report: &DryRun, measured: &Measured) {
+    display.print(format_args!(
         "{:.0} ms a step (median of {}): {:.1} examples/s, {:.0} tokens/s",
         measured.step_ms, measured.steps, measured.examples_per_second, measured.tokens_per_second
-    )?;
-    let evaluations = match measured.evaluation_examples_per_second {
-        None => String::new(),
-        Some(rate) => format!(
-            " + {} of evaluations ({rate:.0} examples/s)",
+    ));
+    let total = duration(measured.total_seconds);
+    match measured.evaluation_examples_per_second {
+        None => display.print(format_args!("about {total} in all, without evaluations")),
+        Some(rate) => display.print(format_args!(
+            "about {total} in all: {} of steps and {} of evaluations ({rate:.0} examples/s)",
+            duration(measured.training_seconds),
             duration(measured.evaluation_seconds)
-        ),
-    };
-    writeln!(
-        out,
-        "about {} in all: {} of steps{evaluations}; checkpoints come on top, early stopping may save some",
-        duration(measured.total_seconds),
-        duration(measured.training_seconds)
-    )?;
+        )),
+    }
+    display.print("checkpoints come on top, early stopping may save some");
     let estimate = report.memory.first();
-    let tensors = estimate.map_or(0, |estimate| estimate.tensor_bytes());
-    let peak = estimate.map_or(0, |estimate| estimate.peak_bytes);
-    let resident = measured.peak_resident_bytes.map_or(String::new(), |resident| {
-        format!(", process {} of {}", bytes(resident), bytes(peak))
-    });
-    writeln!(
-        out,
-        "memory in these steps, of the estimate: tensors {} of {}{resident}",
-        bytes(measured.peak_tensor_bytes),
-        bytes(tensors)
-    )?;
-    Ok(())
+    let tensors = bytes(estimate.map_or(0, |estimate| estimate.tensor_bytes()));
+    let peak = bytes(estimate.map_or(0, |estimate| estimate.peak_bytes));
+    let taken = bytes(measured.peak_tensor_bytes);
+    match measured.peak_resident_bytes.map(bytes) {
+        None => display.print(format_args!(
+            "memory in these steps: tensors {taken} (estimated {tensors})"
+        )),
+        Some(resident) => display.print(format_args!(
+            "memory in these steps: tensors {taken} (estimated {tensors}), process {resident} (estimated {peak})"
+        )),
+    }
 }
 
 /// Seconds for people, in the two units that say most.
