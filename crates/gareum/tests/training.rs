@@ -172,7 +172,7 @@ fn a_resumed_run_is_the_uninterrupted_one() {
 
 #[test]
 fn a_run_resumed_with_other_micro_batches_is_the_same_but_for_rounding() {
-    let (expected, _, _) = train(&settings(37), None, None, None);
+    let (expected, _, expected_losses) = train(&settings(37), None, None, None);
     let directory = tempfile::tempdir().unwrap();
     train(&settings(37), Some(directory.path()), None, Some(30));
     let checkpoint = directory.path().join("checkpoint-30");
@@ -181,9 +181,21 @@ fn a_run_resumed_with_other_micro_batches_is_the_same_but_for_rounding() {
         ..settings(37)
     };
     assert_ne!(smaller.micro_batch_tokens, settings(37).micro_batch_tokens);
-    let (weights, resumed, _) = train(&smaller, None, Some(&checkpoint), None);
-    let differences = expected.concat().into_iter().zip(weights.concat());
-    let largest = differences.map(|(one, other)| (one - other).abs()).fold(0.0, f32::max);
+    let (weights, resumed, losses) = train(&smaller, None, Some(&checkpoint), None);
+    for (one, other) in expected_losses[30..].iter().zip(&losses) {
+        assert!((one - other).abs() < 1e-6, "{one} {other}");
+    }
+    // The true gradient of a key's bias is 0: it moves by rounding alone, whichever way the batches are cut.
+    let names = model()
+        .parameters
+        .iter()
+        .map(|(_, name, _)| name.to_owned())
+        .collect::<Vec<_>>();
+    let parameters = names.iter().zip(expected.iter().zip(&weights));
+    let compared = parameters.filter(|(name, _)| !name.ends_with("key.bias"));
+    let differences =
+        compared.flat_map(|(_, (one, other))| one.iter().zip(other).map(|(one, other)| (one - other).abs()));
+    let largest = differences.fold(0.0, f32::max);
     assert!(largest > 0.0 && largest < 1e-6, "{largest:e}");
     let entries = &resumed.state.log_history;
     let entry = entries
