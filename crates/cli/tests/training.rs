@@ -119,12 +119,12 @@ fn training_says_what_it_reads_and_does() {
     let finished = workspace.succeed(&arguments);
     for expected in [
         "reviews.csv: 148 rows (delimited text, `,`, quoted), text `text`, label `label`",
-        "dropped 1 without text, 1 without label, 1 duplicates",
+        "rows dropped: 1 without text, 1 without label, 1 repeated or contradictory",
         "texts that occur with different labels: 1, for example rows 2 and 148",
-        "single_label: 2 labels; 87 training, 29 validation, 29 test rows",
+        "single_label: 2 labels; 86 training, 29 validation, 30 test rows",
         "epoch 1.0 (step 11)  validation",
         "the head was trained from random weights: classifier.weight, classifier.bias",
-        "87 of 87 training texts were cut at model.max_length",
+        "86 of 86 training texts were cut at model.max_length",
         "11 steps in",
         "saved to model",
     ] {
@@ -220,8 +220,8 @@ fn pairs_are_told_apart() {
     workspace.train("pairs.csv", "model", &[]);
     let data = &workspace.json("model/gareum.json")["data"]["files"][0]["load"];
     assert_eq!(
-        (&data["text_column"], &data["text_pair_column"]),
-        (&json!("premise"), &json!("hypothesis"))
+        (&data["text_columns"], &data["text_pair_column"]),
+        (&json!(["premise"]), &json!("hypothesis"))
     );
     let predictor = Predictor::load(&workspace.path("model")).unwrap();
     let input = |text: &str, pair: &str| Input {
