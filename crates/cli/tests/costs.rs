@@ -182,7 +182,9 @@ fn doctor_says_what_the_machine_is() {
     );
     let processor = &report["processor"];
     assert_eq!(processor["instructions_used"], processor["instructions_available"]);
-    assert!(number(&processor["product_gflops"]) > 0.0);
+    for precision in ["f32", "bf16"] {
+        assert!(number(&processor["product_gflops"][precision]) > 0.0);
+    }
     assert!(number(&processor["threads_used"]) >= 1.0);
     assert_eq!(report["gpu"]["used"], false);
     let model = &report["hugging_face_cache"]["models"][0];
@@ -207,10 +209,10 @@ fn doctor_honours_and_reports_what_holds_gareum_back() {
     assert_eq!(
         (
             &processor["instructions_used"],
-            &processor["product"],
+            &processor["bf16_instructions"],
             &processor["threads_used"]
         ),
-        (&json!("portable"), &json!("plain loop"), &json!(1))
+        (&json!("portable"), &json!(false), &json!(1))
     );
     let advice = report["advice"].to_string();
     assert!(advice.contains("GAREUM_CPU=portable"), "{advice}");

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 
 use crate::buffer::Buffer;
 use crate::cpu::{for_each_rows, reduce};
-use crate::{DType, Error, ParameterId, Parameters, Real, Result, Tensor};
+use crate::{DType, Error, Float, ParameterId, Parameters, Result, Tensor};
 
 /// What an operation left on the tape: takes the gradient of its output and passes gradients on to its inputs.
 type Backward = Box<dyn FnOnce(Tensor, &mut Gradients<'_>) -> Result<()>>;
@@ -48,6 +48,28 @@ impl Var {
 
     /// Whether a gradient is wanted for this value.
     pub(crate) fn needs_gradient(&self) -> bool {
+        self.source != Source::Constant
+    }
+
+    /// Where its gradient goes: what an operation keeps of an input whose values it needs no more.
+    pub(crate) fn destination(&self) -> Destination {
+        Destination {
+            source: self.source,
+            shape: self.value.shape().to_vec(),
+        }
+    }
+}
+
+/// Where the gradient of a value goes.
+#[derive(Debug, Clone)]
+pub(crate) struct Destination {
+    source: Source,
+    shape: Vec<usize>,
+}
+
+impl Destination {
+    /// Whether a gradient is wanted.
+    pub fn is_wanted(&self) -> bool {
         self.source != Source::Constant
     }
 }
@@ -145,7 +167,7 @@ pub struct Gradients<'a> {
 }
 
 impl Gradients<'_> {
-    fn slot(&mut self, of: &Var) -> Option<&mut Option<Tensor>> {
+    fn slot(&mut self, of: &Destination) -> Option<&mut Option<Tensor>> {
         match of.source {
             Source::Constant => None,
             Source::Entry(index) => Some(&mut self.entries[index]),
@@ -154,12 +176,12 @@ impl Gradients<'_> {
     }
 
     /// Adds `gradient` to what `of` has so far.
-    pub(crate) fn add<T: Real>(&mut self, of: &Var, gradient: Tensor) {
+    pub(crate) fn add<S: Float>(&mut self, of: &Destination, gradient: Tensor) {
         let Some(slot) = self.slot(of) else { return };
-        match slot.as_mut().and_then(|sum| sum.as_mut_slice::<T>()) {
+        match slot.as_mut().and_then(|sum| sum.as_mut_slice::<S>()) {
             None => *slot = Some(gradient),
             Some(sum) => {
-                let gradient = gradient.as_slice::<T>().unwrap_or_default();
+                let gradient = gradient.as_slice::<S>().unwrap_or_default();
                 for_each_rows(
                     sum,
                     1,
@@ -172,8 +194,8 @@ impl Gradients<'_> {
 
     /// Lets `kernel(sum, fresh)` write the gradient of `of` in place. If `fresh`, `sum` holds nothing of meaning and is to
     /// be overwritten; otherwise it is to be added to. Not called if `of` needs no gradient.
-    pub(crate) fn update<T: Real>(&mut self, of: &Var, kernel: impl FnOnce(&mut [T], bool)) {
-        let shape = of.value.shape();
+    pub(crate) fn update<S: Float>(&mut self, of: &Destination, kernel: impl FnOnce(&mut [S], bool)) {
+        let shape = &of.shape;
         let spare = match of.source {
             Source::Parameter(id) => self.parameters.spare[id.0].take(),
             _ => None,
@@ -181,10 +203,10 @@ impl Gradients<'_> {
         let Some(slot) = self.slot(of) else { return };
         let fresh = slot.is_none();
         let sum = slot.get_or_insert_with(|| {
-            let spare = spare.filter(|spare| spare.dtype() == T::DTYPE);
-            spare.unwrap_or_else(|| Tensor::from_buffer(Buffer::<T>::scratch(shape.iter().product()), shape))
+            let spare = spare.filter(|spare| spare.dtype() == S::DTYPE);
+            spare.unwrap_or_else(|| Tensor::from_buffer(Buffer::<S>::scratch(shape.iter().product()), shape))
         });
-        if let Some(sum) = sum.as_mut_slice::<T>() {
+        if let Some(sum) = sum.as_mut_slice::<S>() {
             kernel(sum, fresh);
         }
     }

@@ -2,25 +2,36 @@
 //! again, and fresh pages cost more than the arithmetic done in them.
 
 use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::{Element, memory};
 
-/// Shorter buffers are left to the allocator, which serves them from its own free lists.
-const POOLED_FROM: usize = 1 << 12;
+/// What storage consists of: as many bytes as a cache line and the widest register have, and placed where one begins.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code, reason = "read as the elements of a buffer")] [u8; LINE_BYTES]);
+
+const LINE_BYTES: usize = 64;
+
+/// Shorter buffers (in bytes) are left to the allocator, which serves them from its own free lists.
+const POOLED_FROM: usize = 1 << 14;
+
+/// Free storage, whatever it held.
+static POOL: Pool<Line> = Pool::new();
 
 /// Storage may be larger than what was asked for, as long as all of it together is larger by at most this part of the most
 /// that was asked for. Without any such slack, steps whose lengths differ a little would share no storage, and fresh pages
 /// would cost 7 % of the time with small batches; without a limit, peaks were up to 40 % higher than they had to be.
 pub const SLACK_SHARE: usize = 8;
 
-/// Free storage of one element type.
+/// Free storage.
 ///
 /// What is free and what is in use together never exceed the most that was in use at one time: before new storage is
 /// allocated, free storage that nobody could use gives way. Lengths that vary from step to step therefore cost no memory.
 /// What is in use exceeds what was asked for by at most one part in [`SLACK_SHARE`] of the most that was asked for.
-pub struct Pool<T>(Mutex<Shelves<T>>);
+struct Pool<T>(Mutex<Shelves<T>>);
 
 struct Shelves<T> {
     /// Free storage by its length.
@@ -35,7 +46,7 @@ struct Shelves<T> {
 
 impl<T> Pool<T> {
     /// An empty pool.
-    pub const fn new() -> Self {
+    const fn new() -> Self {
         Self(Mutex::new(Shelves {
             free: BTreeMap::new(),
             free_elements: 0,
@@ -93,20 +104,18 @@ impl<T> Pool<T> {
     }
 }
 
-impl<T> Pool<T> {
-    /// Bytes that nobody uses.
-    pub fn free_bytes(&self) -> usize {
-        self.shelves().free_elements * size_of::<T>()
-    }
+/// Bytes of storage that nobody uses.
+pub fn free_bytes() -> usize {
+    POOL.shelves().free_elements * LINE_BYTES
+}
 
-    /// Frees what nobody uses and forgets how much was used at other times.
-    pub fn release(&self) {
-        let shelves = &mut *self.shelves();
-        shelves.free.clear();
-        shelves.free_elements = 0;
-        shelves.most_used = shelves.used_elements;
-        shelves.most_asked = shelves.asked_elements;
-    }
+/// Frees what nobody uses and forgets how much was used at other times.
+pub fn release() {
+    let shelves = &mut *POOL.shelves();
+    shelves.free.clear();
+    shelves.free_elements = 0;
+    shelves.most_used = shelves.used_elements;
+    shelves.most_asked = shelves.asked_elements;
 }
 
 impl<T> Shelves<T> {
@@ -117,36 +126,40 @@ impl<T> Shelves<T> {
     }
 }
 
-/// `len` elements out of storage rounded up to a size class.
+/// `len` elements out of storage rounded up to a size class, at the beginning of a cache line.
 pub struct Buffer<T: Element> {
-    storage: Vec<T>,
+    storage: Vec<Line>,
     len: usize,
-    /// Whether the storage goes back to the pool.
-    pooled: bool,
+    element: PhantomData<T>,
 }
 
-/// How many elements storage for `len` has: rounded up to one of eight steps between two powers of two, so that at most an
-/// eighth is wasted and lengths that differ a little from step to step share storage. Short ones are as long as asked for.
-pub fn stored_elements(len: usize) -> usize {
-    if len < POOLED_FROM {
-        return len;
+/// How many bytes storage for so many has: whole cache lines, and from some size on rounded up to one of eight steps between
+/// two powers of two, so that at most an eighth is wasted and lengths that differ a little from step to step share storage.
+pub fn stored_bytes(bytes: usize) -> usize {
+    if bytes < POOLED_FROM {
+        return bytes.next_multiple_of(LINE_BYTES);
     }
-    let step = 1usize << (len.ilog2() - 3);
-    len.div_ceil(step) * step
+    bytes.next_multiple_of(1 << (bytes.ilog2() - 3))
+}
+
+/// Lines that serve a request for `len` elements, and whether they come from the pool.
+fn class<T>(len: usize) -> (usize, bool) {
+    let bytes = stored_bytes(len * size_of::<T>());
+    (bytes / LINE_BYTES, bytes >= POOLED_FROM)
 }
 
 impl<T: Element> Buffer<T> {
     /// `len` elements whose values are whatever the last user left: the caller writes all of them.
     pub fn scratch(len: usize) -> Self {
-        let class = stored_elements(len);
-        let pooled = class >= POOLED_FROM;
-        let storage = if pooled { T::pool().take(class) } else { None };
-        Self::counted(storage.unwrap_or_else(|| vec![T::default(); class]), len, pooled)
-    }
-
-    fn counted(storage: Vec<T>, len: usize, pooled: bool) -> Self {
+        let (lines, pooled) = class::<T>(len);
+        let storage = if pooled { POOL.take(lines) } else { None };
+        let storage = storage.unwrap_or_else(|| vec![Line([0; LINE_BYTES]); lines]);
         memory::count(size_of_val(storage.as_slice()));
-        Self { storage, len, pooled }
+        Self {
+            storage,
+            len,
+            element: PhantomData,
+        }
     }
 
     /// `len` zeros.
@@ -158,9 +171,10 @@ impl<T: Element> Buffer<T> {
 }
 
 impl<T: Element> From<Vec<T>> for Buffer<T> {
-    fn from(storage: Vec<T>) -> Self {
-        let len = storage.len();
-        Self::counted(storage, len, false)
+    fn from(values: Vec<T>) -> Self {
+        let mut buffer = Self::scratch(values.len());
+        buffer.copy_from_slice(&values);
+        buffer
     }
 }
 
@@ -175,8 +189,9 @@ impl<T: Element> Clone for Buffer<T> {
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
         memory::discount(size_of_val(self.storage.as_slice()));
-        if self.pooled {
-            T::pool().give(std::mem::take(&mut self.storage), stored_elements(self.len));
+        let (lines, pooled) = class::<T>(self.len);
+        if pooled {
+            POOL.give(std::mem::take(&mut self.storage), lines);
         }
     }
 }
@@ -184,13 +199,17 @@ impl<T: Element> Drop for Buffer<T> {
 impl<T: Element> Deref for Buffer<T> {
     type Target = [T];
     fn deref(&self) -> &[T] {
-        &self.storage[..self.len]
+        // SAFETY: the storage has at least `len` elements' bytes (`class`), all of them written when it was made, at an
+        // address that suits every element type; elements are plain numbers, of which every pattern of bits is one
+        // (`Element` is sealed).
+        unsafe { std::slice::from_raw_parts(self.storage.as_ptr().cast(), self.len) }
     }
 }
 
 impl<T: Element> DerefMut for Buffer<T> {
     fn deref_mut(&mut self) -> &mut [T] {
-        &mut self.storage[..self.len]
+        // SAFETY: as above, and borrowed mutably.
+        unsafe { std::slice::from_raw_parts_mut(self.storage.as_mut_ptr().cast(), self.len) }
     }
 }
 
@@ -200,10 +219,20 @@ mod tests {
 
     #[test]
     fn size_classes_waste_little_and_are_stable() {
-        for len in [0, 1, 4095, 4096, 4097, 100_000, 1 << 20, (1 << 20) + 1] {
-            let class = stored_elements(len);
-            assert!(class >= len && class <= len + len / 8 + 1, "{len} -> {class}");
-            assert_eq!(stored_elements(class), class);
+        for bytes in [0, 1, 64, 65, 16_383, 16_384, 16_385, 100_000, 1 << 20, (1 << 20) + 1] {
+            let class = stored_bytes(bytes);
+            assert!(
+                class >= bytes && class <= bytes + (bytes / 8).max(63),
+                "{bytes} -> {class}"
+            );
+            assert!(class.is_multiple_of(LINE_BYTES) && stored_bytes(class) == class);
+        }
+    }
+
+    #[test]
+    fn buffers_begin_with_a_cache_line() {
+        for len in [1, 100, 5000] {
+            assert!((Buffer::<f32>::scratch(len).as_ptr() as usize).is_multiple_of(LINE_BYTES));
         }
     }
 

@@ -5,27 +5,51 @@ use std::iter::Sum;
 use std::ops::{Add, AddAssign, Div, Mul, MulAssign, Neg, Sub, SubAssign};
 use std::sync::Arc;
 
-use crate::buffer::{Buffer, Pool};
+pub use half::bf16;
+
+use crate::buffer::Buffer;
 use crate::cpu::{math, product};
 use crate::tensor::Storage;
 
 /// What a tensor's elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum DType {
-    /// 32-bit floating point: what models are trained and used in.
+    /// 32-bit floating point: what parameters are kept in.
     F32,
+    /// bfloat16, the upper half of an `f32`: what activations are kept in where products are faster in it.
+    BF16,
     /// 64-bit floating point: what gradients are checked in.
     F64,
     /// Ids and row numbers.
     U32,
+    /// Quantised activations.
+    U8,
+    /// Quantised weights.
+    I8,
 }
 
-/// A type that a tensor can hold.
-pub trait Element: Copy + Default + Debug + PartialEq + Send + Sync + 'static {
+impl DType {
+    /// Its name, as PyTorch and safetensors have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::BF16 => "bf16",
+            Self::F64 => "f64",
+            Self::U32 => "u32",
+            Self::U8 => "u8",
+            Self::I8 => "i8",
+        }
+    }
+}
+
+mod sealed {
+    pub trait Sealed {}
+}
+
+/// A type that a tensor can hold: a plain number, of which every pattern of bits is one.
+pub trait Element: sealed::Sealed + Copy + Default + Debug + PartialEq + Send + Sync + 'static {
     /// Its tag.
     const DTYPE: DType;
-    #[doc(hidden)]
-    fn pool() -> &'static Pool<Self>;
     #[doc(hidden)]
     fn wrap(buffer: Arc<Buffer<Self>>) -> Storage;
     #[doc(hidden)]
@@ -36,12 +60,9 @@ pub trait Element: Copy + Default + Debug + PartialEq + Send + Sync + 'static {
 
 macro_rules! element {
     ($type:ty, $variant:ident) => {
+        impl sealed::Sealed for $type {}
         impl Element for $type {
             const DTYPE: DType = DType::$variant;
-            fn pool() -> &'static Pool<Self> {
-                static POOL: Pool<$type> = Pool::new();
-                &POOL
-            }
             fn wrap(buffer: Arc<Buffer<Self>>) -> Storage {
                 Storage::$variant(buffer)
             }
@@ -62,15 +83,67 @@ macro_rules! element {
 }
 
 element!(f32, F32);
+element!(bf16, BF16);
 element!(f64, F64);
 element!(u32, U32);
+element!(u8, U8);
+element!(i8, I8);
+
+/// A floating-point type that activations are kept in; kernels compute in [`Float::Real`].
+pub trait Float: Element {
+    /// What is computed in, and what parameters, their gradients, statistics and losses are.
+    type Real: Real;
+    /// How products of it are taken.
+    type Dot: product::Dot<Left = Self, Right = Self, Sum = Self::Real>;
+    /// Exact.
+    fn widen(self) -> Self::Real;
+    /// Rounds to the nearest, to the even one if two are.
+    fn narrow(value: Self::Real) -> Self;
+}
+
+macro_rules! computed_in_itself {
+    ($type:ty, $dot:ty) => {
+        impl Float for $type {
+            type Real = Self;
+            type Dot = $dot;
+            #[inline(always)]
+            fn widen(self) -> Self {
+                self
+            }
+            #[inline(always)]
+            fn narrow(value: Self) -> Self {
+                value
+            }
+        }
+    };
+}
+
+computed_in_itself!(f32, product::F32);
+computed_in_itself!(f64, product::F64);
+
+impl Float for bf16 {
+    type Real = f32;
+    type Dot = product::Bf16;
+    #[inline(always)]
+    fn widen(self) -> f32 {
+        f32::from_bits((self.to_bits() as u32) << 16)
+    }
+    /// `half`'s own conversion branches on NaN; this one vectorises.
+    #[inline(always)]
+    fn narrow(value: f32) -> Self {
+        let bits = value.to_bits();
+        let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
+        let quiet = (bits >> 16) | 0x40;
+        Self::from_bits(if value.is_nan() { quiet } else { rounded } as u16)
+    }
+}
 
 /// A floating-point type that kernels compute in.
 ///
 /// In `f32` the functions are vectorisable approximations with the stated error and products use the fast kernels; in
 /// `f64` everything is the plain textbook path.
 pub trait Real:
-    Element
+    Float<Real = Self>
     + PartialOrd
     + Add<Output = Self>
     + Sub<Output = Self>
@@ -102,8 +175,6 @@ pub trait Real:
     fn erf(self) -> Self;
     /// The larger of two.
     fn max(self, other: Self) -> Self;
-    #[doc(hidden)]
-    fn product(arguments: product::Arguments<'_, Self>);
 }
 
 impl Real for f32 {
@@ -140,9 +211,6 @@ impl Real for f32 {
     #[inline(always)]
     fn max(self, other: Self) -> Self {
         if self > other { self } else { other }
-    }
-    fn product(arguments: product::Arguments<'_, Self>) {
-        product::fast_f32(arguments);
     }
 }
 
@@ -181,7 +249,24 @@ impl Real for f64 {
     fn max(self, other: Self) -> Self {
         if self > other { self } else { other }
     }
-    fn product(arguments: product::Arguments<'_, Self>) {
-        product::plain(arguments);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_rounds_as_half_does() {
+        let patterns =
+            (0..=u16::MAX as u32).flat_map(|high| [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|low| high << 16 | low));
+        for bits in patterns {
+            let value = f32::from_bits(bits);
+            let (found, expected) = (<bf16 as Float>::narrow(value), bf16::from_f32(value));
+            assert!(
+                found.to_bits() == expected.to_bits(),
+                "{value:e} ({bits:x}): {found} instead of {expected}"
+            );
+            assert_eq!(found.widen().to_bits(), found.to_f32().to_bits());
+        }
     }
 }

@@ -3,7 +3,7 @@
 //! Not here: texts, tokens, labels, files of settings. A batch reaches this crate as packed rows: `[tokens, hidden_size]`
 //! beside `sequence_starts: [batch + 1]`, so no operation ever sees a padding token.
 //!
-//! - [`Tensor`]: values with a shape, in `f32`, `f64` or `u32`; [`Parameters`]: the named, trainable ones.
+//! - [`Tensor`]: values with a shape; [`Parameters`]: the named, trainable ones.
 //! - [`Tape`], [`Var`], [`Gradients`]: record a forward pass, run it backwards (`autograd.rs`).
 //! - [`ops`]: the differentiable operations, each file with its formula, forward, gradient and tests.
 //! - [`optimizer`]: AdamW and gradient clipping as PyTorch computes them.
@@ -41,7 +41,7 @@ pub mod random;
 mod tensor;
 
 pub use autograd::{Gradients, ParameterGradients, Tape, Var};
-pub use dtype::{DType, Element, Real};
+pub use dtype::{DType, Element, Float, Real, bf16};
 pub use error::Error;
 pub use ops::activation::Activation;
 pub use parameters::{ParameterId, Parameters};

@@ -5,8 +5,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::Element;
-pub use crate::buffer::{SLACK_SHARE, stored_elements};
+pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, release, stored_bytes};
 pub use crate::cpu::give_back_large_blocks;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -22,22 +21,9 @@ pub fn peak_bytes() -> usize {
     PEAK.load(Ordering::Relaxed)
 }
 
-/// Bytes of free storage that is kept for later.
-pub fn bytes_kept() -> usize {
-    f32::pool().free_bytes() + f64::pool().free_bytes() + u32::pool().free_bytes()
-}
-
 /// Starts a new measurement of [`peak_bytes`] at what is in use now.
 pub fn reset_peak() {
     PEAK.store(bytes_in_use(), Ordering::Relaxed);
-}
-
-/// Frees the storage that is kept for later and forgets what was needed so far: for when one piece of work has ended and
-/// another, perhaps smaller one begins.
-pub fn release() {
-    f32::pool().release();
-    f64::pool().release();
-    u32::pool().release();
 }
 
 pub(crate) fn count(bytes: usize) {

@@ -4,17 +4,23 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::{DType, Element, Error, Result};
+use crate::{DType, Element, Error, Result, bf16};
 
 /// The elements behind a tensor.
 #[derive(Clone)]
 pub enum Storage {
     /// See [`DType::F32`].
     F32(Arc<Buffer<f32>>),
+    /// See [`DType::BF16`].
+    BF16(Arc<Buffer<bf16>>),
     /// See [`DType::F64`].
     F64(Arc<Buffer<f64>>),
     /// See [`DType::U32`].
     U32(Arc<Buffer<u32>>),
+    /// See [`DType::U8`].
+    U8(Arc<Buffer<u8>>),
+    /// See [`DType::I8`].
+    I8(Arc<Buffer<i8>>),
 }
 
 /// Row-major values in main memory. Cloning is cheap: storage is shared until one of the copies is written to.
@@ -78,8 +84,11 @@ impl Tensor {
     pub fn dtype(&self) -> DType {
         match &self.storage {
             Storage::F32(_) => DType::F32,
+            Storage::BF16(_) => DType::BF16,
             Storage::F64(_) => DType::F64,
             Storage::U32(_) => DType::U32,
+            Storage::U8(_) => DType::U8,
+            Storage::I8(_) => DType::I8,
         }
     }
 
@@ -95,16 +104,11 @@ impl Tensor {
 
     /// The elements for an operation that has already checked the type.
     pub(crate) fn slice<T: Element>(&self, operation: &'static str, what: &'static str) -> Result<&[T]> {
-        let expected = match T::DTYPE {
-            DType::F32 => "f32",
-            DType::F64 => "f64",
-            DType::U32 => "u32",
-        };
         self.as_slice().ok_or(Error::DType {
             operation,
             what,
             found: self.dtype(),
-            expected,
+            expected: T::DTYPE.name(),
         })
     }
 
@@ -136,10 +140,16 @@ impl Tensor {
 
     /// The elements as `f64`, whatever they are.
     pub fn to_f64_vec(&self) -> Vec<f64> {
+        fn wide<T: Copy + Into<f64>>(values: &[T]) -> Vec<f64> {
+            values.iter().map(|&value| value.into()).collect()
+        }
         match &self.storage {
-            Storage::F32(values) => values.iter().map(|&value| value as f64).collect(),
+            Storage::F32(values) => wide(values),
+            Storage::BF16(values) => wide(values),
             Storage::F64(values) => values.to_vec(),
-            Storage::U32(values) => values.iter().map(|&value| value as f64).collect(),
+            Storage::U32(values) => wide(values),
+            Storage::U8(values) => wide(values),
+            Storage::I8(values) => wide(values),
         }
     }
 
@@ -147,24 +157,26 @@ impl Tensor {
     pub fn to_f32_vec(&self) -> Vec<f32> {
         match &self.storage {
             Storage::F32(values) => values.to_vec(),
-            Storage::F64(values) => values.iter().map(|&value| value as f32).collect(),
-            Storage::U32(values) => values.iter().map(|&value| value as f32).collect(),
+            _ => self.to_f64_vec().into_iter().map(|value| value as f32).collect(),
         }
     }
 
-    /// The same values in another floating-point type; a copy that shares storage if it is this one already.
+    /// The same values in another type, rounded where it is narrower; a copy that shares storage if it is this one already.
     pub fn to_dtype(&self, dtype: DType) -> Self {
         if self.dtype() == dtype {
             return self.clone();
         }
-        let shape = &self.shape;
+        fn rounded<T: Element>(tensor: &Tensor, round: impl Fn(f64) -> T) -> Tensor {
+            let values: Vec<T> = tensor.to_f64_vec().into_iter().map(round).collect();
+            Tensor::from_buffer(values.into(), &tensor.shape)
+        }
         match dtype {
-            DType::F32 => Self::from_buffer(self.to_f32_vec().into(), shape),
-            DType::F64 => Self::from_buffer(self.to_f64_vec().into(), shape),
-            DType::U32 => Self::from_buffer(
-                self.to_f64_vec().iter().map(|&v| v as u32).collect::<Vec<_>>().into(),
-                shape,
-            ),
+            DType::F32 => rounded(self, |value| value as f32),
+            DType::BF16 => rounded(self, bf16::from_f64),
+            DType::F64 => rounded(self, |value| value),
+            DType::U32 => rounded(self, |value| value as u32),
+            DType::U8 => rounded(self, |value| value as u8),
+            DType::I8 => rounded(self, |value| value as i8),
         }
     }
 }

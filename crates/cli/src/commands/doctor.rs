@@ -9,7 +9,8 @@ use gareum::hub_cache::{self, CachedModel};
 use gareum::machine::{Gpus, Memory, processor_name};
 use serde_json::{Value, json};
 use tensor::cpu::{self, Instructions};
-use tensor::{Activation, Tape, Tensor, ops};
+use tensor::ops::PackedLinear;
+use tensor::{Activation, DType, Tape, Tensor, ops};
 
 use super::bytes;
 use crate::arguments::Common;
@@ -31,7 +32,8 @@ struct Findings {
     threads: usize,
     /// `GAREUM_CPU`, if set.
     asked: Option<String>,
-    gflops: f64,
+    /// Of products in `f32` and `bf16`.
+    gflops: [f64; 2],
     memory: Memory,
     gpus: Gpus,
     cache: Option<PathBuf>,
@@ -46,7 +48,7 @@ pub fn run(common: &Common) -> anyhow::Result<ExitCode> {
         cores: std::thread::available_parallelism().map_or(1, usize::from),
         threads: rayon::current_num_threads(),
         asked: std::env::var("GAREUM_CPU").ok().filter(|value| !value.is_empty()),
-        gflops: measure_product()?,
+        gflops: [measure_product(DType::F32)?, measure_product(DType::BF16)?],
         memory: Memory::of_machine(),
         gpus: Gpus::of_machine(),
         models: cache.as_deref().map(hub_cache::models).unwrap_or_default(),
@@ -62,13 +64,14 @@ pub fn run(common: &Common) -> anyhow::Result<ExitCode> {
 }
 
 /// Billions of floating-point operations a second in a product of a model's size.
-fn measure_product() -> anyhow::Result<f64> {
+fn measure_product(dtype: DType) -> anyhow::Result<f64> {
     let [rows, inputs, outputs] = PRODUCT;
     let tape = Tape::inference();
     let values = |count: usize| (0..count).map(|index| (index % 7) as f32 - 3.0).collect();
-    let input = tape.constant(Tensor::from_vec(values(rows * inputs), &[rows, inputs])?);
-    let weight = tape.constant(Tensor::from_vec(values(outputs * inputs), &[outputs, inputs])?);
-    let multiply = || ops::linear(&tape, &input, &weight, None, Activation::Identity);
+    let input = tape.constant(Tensor::from_vec(values(rows * inputs), &[rows, inputs])?.to_dtype(dtype));
+    let weight = Tensor::from_vec(values(outputs * inputs), &[outputs, inputs])?;
+    let weight = PackedLinear::new(&[(&weight, None)], dtype)?;
+    let multiply = || ops::linear_packed(&tape, &input, Activation::Identity, &weight);
     multiply()?;
     let (start, mut times) = (Instant::now(), 0u32);
     while times == 0 || start.elapsed() < MEASURE_FOR {
@@ -132,8 +135,8 @@ impl Findings {
                 "instructions_available": cpu::available().name(),
                 "instructions_used": cpu::instructions().name(),
                 "gareum_cpu": self.asked,
-                "product": cpu::product_name(),
-                "product_gflops": self.gflops,
+                "bf16_instructions": cpu::has_bf16(),
+                "product_gflops": { "f32": self.gflops[0], "bf16": self.gflops[1] },
             },
             "memory": self.memory,
             "gpu": { "devices": self.gpus.devices, "driver": self.gpus.driver, "used": false },
@@ -155,18 +158,12 @@ impl Findings {
         }
         say("cores", &format!("{}; threads used: {}", self.cores, self.threads));
         row("instructions", &cpu::features().join(" "));
-        say(
-            "kernels",
-            &format!(
-                "{} (best here: {}), products by {}",
-                cpu::instructions().name(),
-                cpu::available().name(),
-                cpu::product_name()
-            ),
-        );
+        let (used, best) = (cpu::instructions().name(), cpu::available().name());
+        say("kernels", &format!("{used} (best here: {best})"));
         let [rows, inputs, outputs] = PRODUCT;
-        let product = format!("{:.0} GFLOP/s ({rows} x {inputs} x {outputs})", self.gflops);
-        row("f32 product", &product);
+        for (name, gflops) in ["f32 product", "bf16 product"].iter().zip(self.gflops) {
+            row(name, &format!("{gflops:.0} GFLOP/s ({rows} x {inputs} x {outputs})"));
+        }
         let memory = &self.memory;
         say("memory", &format!("{} built in", size(memory.physical_bytes)));
         match memory.control_group_bytes {

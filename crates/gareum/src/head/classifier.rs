@@ -37,7 +37,8 @@ impl Head {
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
         let pooled = ops::pool_first(pass.tape, hidden, &pass.batch.sequence_starts)?;
         let pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
-        let dense = self.dense.forward(pass, &pooled, self.activation)?;
+        let dense = self.dense.forward(pass, &pooled, Activation::Identity)?;
+        let dense = ops::activate(pass.tape, &dense, self.activation)?;
         let dense = ops::dropout(pass.tape, &dense, pass.example_mask(self.hidden_dropout, self.site + 1))?;
         self.classifier.forward(pass, &dense, Activation::Identity)
     }

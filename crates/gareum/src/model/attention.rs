@@ -6,9 +6,7 @@ use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct Attention {
-    query: Linear,
-    key: Linear,
-    value: Linear,
+    query_key_value: Linear,
     output: Linear,
     norm: Norm,
     heads: usize,
@@ -24,9 +22,7 @@ impl Attention {
         let size = config.hidden_size;
         let mut linear = |name: &str| builder.linear(names.prefix, &format!("{layer}.{name}"), size, size);
         Ok(Self {
-            query: linear(names.query)?,
-            key: linear(names.key)?,
-            value: linear(names.value)?,
+            query_key_value: Linear::side_by_side([linear(names.query)?, linear(names.key)?, linear(names.value)?]),
             output: linear(names.attention_output)?,
             norm: builder.norm(
                 names.prefix,
@@ -47,20 +43,17 @@ impl Attention {
 
     /// `[tokens, hidden_size]` to the same.
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
-        let project = |linear: &Linear| linear.forward(pass, hidden, Activation::Identity);
-        let (query, key, value) = (project(&self.query)?, project(&self.key)?, project(&self.value)?);
+        let query_key_value = self.query_key_value.forward(pass, hidden, Activation::Identity)?;
         let dropout = pass.token_mask(self.probability_dropout, self.site);
-        let context = ops::attention(
-            pass.tape,
-            &query,
-            &key,
-            &value,
-            &pass.batch.sequence_starts,
-            self.heads,
-            dropout,
-        )?;
+        let starts = &pass.batch.sequence_starts;
+        let context = ops::attention(pass.tape, &query_key_value, starts, self.heads, dropout)?;
         let output = self.output.forward(pass, &context, Activation::Identity)?;
         let dropout = pass.token_mask(self.output_dropout, self.site + 1);
         self.norm.forward_residual(pass, &output, hidden, dropout)
+    }
+
+    /// The products.
+    pub fn linears(&self) -> [&Linear; 2] {
+        [&self.query_key_value, &self.output]
     }
 }

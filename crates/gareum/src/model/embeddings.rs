@@ -43,7 +43,7 @@ impl Embeddings {
         })
     }
 
-    /// `[tokens, hidden_size]`
+    /// `[tokens, hidden_size]`, in the type of the pass.
     pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
         let starts = pass.batch.sequence_starts.windows(2);
         let positions: Vec<u32> = starts
@@ -64,9 +64,15 @@ impl Embeddings {
         let sum = ops::embedding_sum(pass.tape, &tables)?;
         let normed = self.norm.forward(pass, &sum)?;
         let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, SITE))?;
+        let dropped = ops::to_dtype(pass.tape, &dropped, pass.dtype)?;
         match &self.project {
             None => Ok(dropped),
             Some(project) => project.forward(pass, &dropped, Activation::Identity),
         }
+    }
+
+    /// The products.
+    pub fn linears(&self) -> Option<&Linear> {
+        self.project.as_ref()
     }
 }

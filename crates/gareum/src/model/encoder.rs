@@ -8,7 +8,7 @@ use tensor::Var;
 use super::attention::Attention;
 use super::embeddings::Embeddings;
 use super::feed_forward::FeedForward;
-use super::{Builder, ModelConfig, ModelError, Pass};
+use super::{Builder, Linear, ModelConfig, ModelError, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
@@ -46,5 +46,20 @@ impl Encoder {
             hidden = layer.feed_forward.forward(pass, &hidden)?;
         }
         Ok(hidden)
+    }
+
+    /// The products.
+    pub fn linears(&self) -> impl Iterator<Item = &Linear> {
+        fn of_layer(layer: &Layer) -> impl Iterator<Item = &Linear> {
+            layer
+                .attention
+                .linears()
+                .into_iter()
+                .chain(layer.feed_forward.linears())
+        }
+        self.embeddings
+            .linears()
+            .into_iter()
+            .chain(self.layers.iter().flat_map(of_layer))
     }
 }

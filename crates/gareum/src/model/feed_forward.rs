@@ -31,9 +31,14 @@ impl FeedForward {
 
     /// `[tokens, hidden_size]` to the same.
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
-        let inner = self.intermediate.forward(pass, hidden, self.activation)?;
-        let output = self.output.forward(pass, &inner, Activation::Identity)?;
+        let inner = self.intermediate.forward(pass, hidden, Activation::Identity)?;
+        let output = self.output.forward(pass, &inner, self.activation)?;
         let dropout = pass.token_mask(self.dropout, self.site);
         self.norm.forward_residual(pass, &output, hidden, dropout)
+    }
+
+    /// The products.
+    pub fn linears(&self) -> [&Linear; 2] {
+        [&self.intermediate, &self.output]
     }
 }

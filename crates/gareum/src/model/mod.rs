@@ -15,7 +15,9 @@ mod parameter;
 mod weights;
 
 use std::path::Path;
+use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
@@ -27,7 +29,7 @@ pub use config::ModelConfig;
 use encoder::Encoder;
 pub use error::ModelError;
 pub use families::Family;
-pub(crate) use parameter::{Builder, Linear, Norm};
+pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
 pub use weights::{LoadedWeights, save_tensors};
 
 /// What makes dropout masks: absent when nothing is to be dropped.
@@ -46,6 +48,9 @@ pub(crate) struct Pass<'a> {
     pub parameters: &'a Parameters,
     pub batch: &'a PackedBatch,
     pub noise: Option<Noise>,
+    /// What hidden states are kept and multiplied in.
+    pub dtype: DType,
+    pub packed: Option<&'a PackedLinears>,
 }
 
 impl Pass<'_> {
@@ -70,6 +75,42 @@ impl Pass<'_> {
     }
 }
 
+/// What an encoder's hidden states are kept and multiplied in. Parameters, norms, softmax, losses and sums are in `f32` in any
+/// case, and so is the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// `f32`.
+    #[default]
+    F32,
+    /// `bf16`: half the memory, and twice the speed where the processor has instructions for it
+    /// ([`tensor::cpu::has_bf16`]).
+    Bf16,
+}
+
+impl Precision {
+    /// The fastest on this processor.
+    pub fn fastest() -> Self {
+        if tensor::cpu::has_bf16() { Self::Bf16 } else { Self::F32 }
+    }
+
+    /// Its name in settings.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Bf16 => "bf16",
+        }
+    }
+
+    /// The type of a hidden state's elements.
+    pub fn dtype(self) -> DType {
+        match self {
+            Self::F32 => DType::F32,
+            Self::Bf16 => DType::BF16,
+        }
+    }
+}
+
 /// A text classifier: encoder, head, their parameters and what its outputs mean.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -79,6 +120,10 @@ pub struct Model {
     head: Head,
     /// The trainable tensors, under the names of the checkpoint.
     pub parameters: Parameters,
+    /// What forward passes compute in; `f64` parameters make all of it `f64`.
+    pub precision: Precision,
+    /// The products' weights, if they were packed.
+    packed: Option<Arc<PackedLinears>>,
     /// `config.json` as it was read, from which the saved one is made.
     raw_config: Map<String, Value>,
 }
@@ -178,6 +223,8 @@ impl Model {
             encoder,
             head,
             parameters: Parameters::default(),
+            precision: Precision::default(),
+            packed: None,
             raw_config,
         })
     }
@@ -200,9 +247,31 @@ impl Model {
             parameters: &self.parameters,
             batch,
             noise,
+            dtype: match self.parameters.iter().next() {
+                Some((_, _, first)) if first.dtype() == DType::F64 => DType::F64,
+                _ => self.precision.dtype(),
+            },
+            packed: self.packed.as_deref(),
         };
         let hidden = self.encoder.forward(&pass)?;
         self.head.forward(&pass, &hidden)
+    }
+
+    /// The model for prediction only: the encoder's weights are packed once for products in `precision`, which frees them,
+    /// so it can be neither trained nor saved.
+    ///
+    /// # Errors
+    /// [`tensor::Error`] if the parameters are not `f32`.
+    pub fn for_prediction(mut self, precision: Precision) -> tensor::Result<Self> {
+        let mut packed = PackedLinears::default();
+        for linear in self.encoder.linears() {
+            packed.take(linear, &mut self.parameters, precision.dtype())?;
+        }
+        Ok(Self {
+            precision,
+            packed: Some(Arc::new(packed)),
+            ..self
+        })
     }
 
     /// The sizes and rates of the encoder.

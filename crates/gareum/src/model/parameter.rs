@@ -1,9 +1,11 @@
 //! How layers get their parameters: from a checkpoint, or drawn at random.
 
+use std::collections::HashMap;
 use std::path::Path;
 
+use tensor::ops::{Affine, PackedLinear};
 use tensor::random::Sequence;
-use tensor::{Activation, ParameterId, Parameters, Tensor, Var, ops};
+use tensor::{Activation, DType, ParameterId, Parameters, Tensor, Var, ops};
 
 use super::{LoadNotes, LoadedWeights, ModelError, Pass};
 
@@ -156,7 +158,7 @@ impl Builder {
             Initial::Zeros,
             Part::Encoder,
         )?;
-        Ok(Linear { weight, bias })
+        Ok(Linear::new(weight, bias))
     }
 
     /// A product of the head: `{name}.{weight,bias}`.
@@ -174,7 +176,7 @@ impl Builder {
             part,
         )?;
         let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?;
-        Ok(Linear { weight, bias })
+        Ok(Linear::new(weight, bias))
     }
 
     /// A layer norm: `{prefix}.{name}.{weight,bias}`.
@@ -197,18 +199,71 @@ impl Builder {
     }
 }
 
-/// A product with bias.
-#[derive(Debug, Clone, Copy)]
+/// A product with bias, or several with the same input.
+#[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    weight: ParameterId,
-    bias: ParameterId,
+    /// Weight and bias of each, whose outputs stand side by side.
+    parts: Vec<(ParameterId, ParameterId)>,
 }
 
 impl Linear {
-    /// f(x Wᵀ + b): `[rows, inputs]` to `[rows, outputs]`.
+    fn new(weight: ParameterId, bias: ParameterId) -> Self {
+        Self {
+            parts: vec![(weight, bias)],
+        }
+    }
+
+    /// One product for several with the same input.
+    pub fn side_by_side(linears: impl IntoIterator<Item = Self>) -> Self {
+        Self {
+            parts: linears.into_iter().flat_map(|linear| linear.parts).collect(),
+        }
+    }
+
+    /// f(x) Wᵀ + b: `[rows, inputs]` to `[rows, outputs]`.
     pub fn forward(&self, pass: &Pass<'_>, input: &Var, activation: Activation) -> tensor::Result<Var> {
-        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
-        ops::linear(pass.tape, input, &weight, Some(&bias), activation)
+        if let Some(packed) = pass.packed.and_then(|packed| packed.get(self)) {
+            return ops::linear_packed(pass.tape, input, activation, packed);
+        }
+        let parts = self.parts.iter();
+        let vars: Vec<_> = parts
+            .map(|&(weight, bias)| (pass.parameter(weight), pass.parameter(bias)))
+            .collect();
+        let parts: Vec<_> = vars
+            .iter()
+            .map(|(weight, bias)| Affine {
+                weight,
+                bias: Some(bias),
+            })
+            .collect();
+        ops::linear(pass.tape, input, activation, &parts)
+    }
+}
+
+/// The weights of products in the order in which kernels read them, for prediction.
+#[derive(Debug, Default)]
+pub(crate) struct PackedLinears {
+    /// By the first weight.
+    linears: HashMap<ParameterId, PackedLinear>,
+}
+
+impl PackedLinears {
+    /// Packs a product for inputs of type `dtype` and frees its weights, leaving empty ones.
+    pub fn take(&mut self, linear: &Linear, parameters: &mut Parameters, dtype: DType) -> tensor::Result<()> {
+        let tensors =
+            |&(weight, bias): &(ParameterId, ParameterId)| (parameters.get(weight), Some(parameters.get(bias)));
+        let packed = PackedLinear::new(&linear.parts.iter().map(tensors).collect::<Vec<_>>(), dtype)?;
+        for &(weight, _) in &linear.parts {
+            *parameters.get_mut(weight) = Tensor::zeros::<f32>(&[0, 0]);
+        }
+        if let Some(&(first, _)) = linear.parts.first() {
+            self.linears.insert(first, packed);
+        }
+        Ok(())
+    }
+
+    fn get(&self, linear: &Linear) -> Option<&PackedLinear> {
+        self.linears.get(&linear.parts.first()?.0)
     }
 }
 

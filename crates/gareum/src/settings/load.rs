@@ -249,8 +249,8 @@ mod tests {
             ("data.label=3", "data.label = 3: expected a name or a list of names"),
             ("patience=3", "hint: did you mean `train.early_stopping.patience`?"),
             (
-                "train.precision=bf16",
-                "unknown variant `bf16`, expected `auto` or `f32`",
+                "train.precision=f16",
+                "unknown variant `f16`, expected one of `auto`, `f32`, `bf16`",
             ),
             (
                 "model.max_length=2",

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::data::{CleanOptions, ColumnRequest, ConflictPolicy, NormalizeStep, ReadOptions, SplitOptions, Task};
+use crate::model::Precision;
 use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
@@ -282,8 +283,8 @@ pub struct TrainSettings {
     pub schedule: Schedule,
     /// Gradients are scaled down to this norm. Default 1.
     pub max_grad_norm: f64,
-    /// Number format of products. Only `f32` exists so far, which is what `auto` means.
-    pub precision: Precision,
+    /// What hidden states are kept and multiplied in. Default `auto`.
+    pub precision: PrecisionSetting,
     /// Seed of shuffling, dropout and fresh weights. Default 42.
     pub seed: u64,
     /// Steps between two entries of the log. Default 50.
@@ -312,7 +313,7 @@ impl Default for TrainSettings {
             warmup_ratio: 0.1,
             schedule: Schedule::Linear,
             max_grad_norm: 1.0,
-            precision: Precision::Auto,
+            precision: PrecisionSetting::Auto,
             seed: 42,
             logging_steps: 50,
             eval_steps: None,
@@ -326,12 +327,34 @@ impl Default for TrainSettings {
 /// `train.precision`
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Precision {
-    /// The fastest that keeps accuracy: `f32`.
+pub enum PrecisionSetting {
+    /// `bf16` where the processor has instructions for it, else `f32`. What was chosen is saved with the model.
     #[default]
     Auto,
     /// 32-bit floating point throughout.
     F32,
+    /// Hidden states and products in bfloat16, everything else in `f32`.
+    Bf16,
+}
+
+impl PrecisionSetting {
+    /// What it means on this processor.
+    pub fn resolve(self) -> Precision {
+        match self {
+            Self::Auto => Precision::fastest(),
+            Self::F32 => Precision::F32,
+            Self::Bf16 => Precision::Bf16,
+        }
+    }
+}
+
+impl From<Precision> for PrecisionSetting {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 /// `train.early_stopping`

@@ -6,8 +6,7 @@
 
 use serde::Serialize;
 use tensor::cpu::rows_per_task;
-use tensor::memory::{SLACK_SHARE, stored_elements};
-use tensor::ops::ATTENTION_QUERY_BLOCK;
+use tensor::memory::{SLACK_SHARE, stored_bytes};
 
 use super::EncodedExample;
 use super::trainer::Plan;
@@ -172,7 +171,7 @@ impl Passes {
 
 /// Bytes of a tensor, rounded up as it is stored.
 fn bytes(elements: usize) -> u64 {
-    (stored_elements(elements) * size_of::<f32>()) as u64
+    stored_bytes(elements * size_of::<f32>()) as u64
 }
 
 /// What is in use, and the most that has been.
@@ -368,7 +367,7 @@ impl<'a> Walk<'a> {
 
     /// The scores of the sequences that are worked on at a time, so many matrices each.
     fn scores(&mut self, matrices: usize) {
-        let one = |&rows: &usize| rows.min(ATTENTION_QUERY_BLOCK) * rows;
+        let one = |&rows: &usize| rows.min(96) * rows;
         let all: Vec<usize> = self.size.longest.iter().map(one).collect();
         self.ledger.borrow(&all.repeat(matrices));
     }

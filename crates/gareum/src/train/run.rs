@@ -189,13 +189,22 @@ pub fn run(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunReport, TrainError> {
     let (model, tokenizer, notes) = start(settings, prepared)?;
-    let mut report = train_and_save(model, &tokenizer, settings, prepared, options, observe)?;
+    // What `auto` means on this machine is part of how the model came about.
+    let mut settings = settings.clone();
+    settings.train.precision = model.precision.into();
+    let mut report = train_and_save(model, &tokenizer, &settings, prepared, options, observe)?;
     report.notes = notes;
     Ok(report)
 }
 
 /// The model that a run starts with: of the checkpoint, or new.
 pub(super) fn start(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
+    let (mut model, tokenizer, notes) = load_base(settings, prepared)?;
+    model.precision = settings.train.precision.resolve();
+    Ok((model, tokenizer, notes))
+}
+
+fn load_base(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
     let Some(base) = &settings.model.base else {
         let Some(scratch) = &settings.model.scratch else {
             let hint = "gareum train --model DIRECTORY, or `base = \"DIRECTORY\"` under [model] in gareum.toml";

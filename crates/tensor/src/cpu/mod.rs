@@ -101,12 +101,9 @@ pub fn features() -> Vec<&'static str> {
     Vec::new()
 }
 
-/// What computes products in `f32`.
-pub fn product_name() -> &'static str {
-    match instructions() {
-        Instructions::Portable => "plain loop",
-        _ => "gemm crate",
-    }
+/// Whether products of `bf16` have instructions of their own here; without, they are no faster than those of `f32`.
+pub fn has_bf16() -> bool {
+    product::has_bf16()
 }
 
 /// Runs a kernel compiled for the best instructions. Pass an `#[inline(always)]` closure that calls `#[inline(always)]`

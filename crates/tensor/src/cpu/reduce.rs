@@ -1,7 +1,7 @@
 //! Sums of rows and over a row. For the latter, sixteen partial sums are kept side by side, which vectorises on every instruction set and fixes the
 //! order of the additions, so that all of them give the same bits.
 
-use crate::Real;
+use crate::{Float, Real};
 
 const LANES: usize = 16;
 
@@ -20,15 +20,15 @@ fn fold<T: Real>(mut lanes: [T; LANES]) -> T {
 
 /// sum ← sum + row, as far as the shorter reaches.
 #[inline(always)]
-pub fn add<T: Real>(sum: &mut [T], row: &[T]) {
+pub fn add<T: Float, S: Float<Real = T::Real>>(sum: &mut [T], row: &[S]) {
     for (sum, &value) in sum.iter_mut().zip(row) {
-        *sum += value;
+        *sum = T::narrow(sum.widen() + value.widen());
     }
 }
 
 /// Σ f(a, b) over two rows of the same length.
 #[inline(always)]
-pub fn sum2<T: Real>(a: &[T], b: &[T], f: impl Fn(T, T) -> T) -> T {
+pub fn sum2<T: Real, A: Copy, B: Copy>(a: &[A], b: &[B], f: impl Fn(A, B) -> T) -> T {
     let mut lanes = [T::ZERO; LANES];
     let (a_chunks, a_rest) = a.as_chunks::<LANES>();
     let (b_chunks, b_rest) = b.as_chunks::<LANES>();

@@ -1,6 +1,11 @@
-//! Element-wise non-linearities. They are applied inside of `linear`, in the pass that adds the bias.
+//! Element-wise non-linearities: as an operation, and as what `linear` applies to its input.
 
-use crate::Real;
+use crate::buffer::Buffer;
+use crate::cpu::for_each_rows;
+use crate::ops::with_float;
+use crate::{Float, Real, Result, Tape, Tensor, Var};
+
+const NAME: &str = "activate";
 
 /// A non-linearity, named as `hidden_act` of a `config.json` names it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -69,65 +74,186 @@ impl Activation {
         "swish",
         "tanh",
     ];
+}
 
-    /// y = f(x) over a slice.
+/// A non-linearity that kernels are compiled for.
+pub(crate) trait Function {
+    /// f(x)
+    fn value<T: Real>(x: T) -> T;
+    /// f′(x)
+    fn derivative<T: Real>(x: T) -> T;
+}
+
+/// One type for each [`Activation`].
+pub(crate) mod functions {
+    pub(crate) struct Identity;
+    pub(crate) struct Gelu;
+    pub(crate) struct GeluTanh;
+    pub(crate) struct Relu;
+    pub(crate) struct Silu;
+    pub(crate) struct Tanh;
+}
+
+impl Function for functions::Identity {
     #[inline(always)]
-    pub(crate) fn forward<T: Real>(self, inputs: &[T], outputs: &mut [T]) {
-        match self {
-            Self::Identity => outputs.copy_from_slice(inputs),
-            Self::Gelu => map(inputs, outputs, |_, x| x * normal_cdf(x)),
-            Self::GeluTanh => map(inputs, outputs, |_, x| half::<T>() * x * (T::ONE + gelu_tanh_inner(x))),
-            Self::Relu => map(inputs, outputs, |_, x| if x > T::ZERO { x } else { T::ZERO }),
-            Self::Silu => map(inputs, outputs, |_, x| x * sigmoid(x)),
-            Self::Tanh => map(inputs, outputs, |_, x| x.tanh()),
-        }
+    fn value<T: Real>(x: T) -> T {
+        x
     }
-
-    /// g ← g · f′(x) over a slice.
     #[inline(always)]
-    pub(crate) fn backward<T: Real>(self, inputs: &[T], gradients: &mut [T]) {
-        match self {
-            Self::Identity => {}
-            Self::Gelu => map(inputs, gradients, |g, x| {
-                let density = T::from_f64(0.398_942_280_401_432_7) * (-half::<T>() * x * x).exp();
-                g * (normal_cdf(x) + x * density)
-            }),
-            Self::GeluTanh => map(inputs, gradients, |g, x| {
-                let tanh = gelu_tanh_inner(x);
-                let inner = T::from_f64(SQRT_2_OVER_PI) * (T::ONE + T::from_f64(3.0 * CUBIC) * x * x);
-                g * (half::<T>() * (T::ONE + tanh) + half::<T>() * x * (T::ONE - tanh * tanh) * inner)
-            }),
-            Self::Relu => map(inputs, gradients, |g, x| if x > T::ZERO { g } else { T::ZERO }),
-            Self::Silu => map(inputs, gradients, |g, x| {
-                let sigmoid = sigmoid(x);
-                g * sigmoid * (T::ONE + x * (T::ONE - sigmoid))
-            }),
-            Self::Tanh => map(inputs, gradients, |g, x| {
-                let tanh = x.tanh();
-                g * (T::ONE - tanh * tanh)
-            }),
-        }
+    fn derivative<T: Real>(x: T) -> T {
+        let _ = x;
+        T::ONE
     }
 }
 
-/// v ← f(v, x) over two slices. A plain loop: iterator adapters are compiled apart from it, without vector instructions.
-#[inline(always)]
-fn map<T: Real>(inputs: &[T], values: &mut [T], f: impl Fn(T, T) -> T) {
-    for (value, &x) in values.iter_mut().zip(inputs) {
-        *value = f(*value, x);
+impl Function for functions::Gelu {
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * normal_cdf(x)
     }
+    #[inline(always)]
+    fn derivative<T: Real>(x: T) -> T {
+        let density = T::from_f64(0.398_942_280_401_432_7) * (-half::<T>() * x * x).exp();
+        normal_cdf(x) + x * density
+    }
+}
+
+impl Function for functions::GeluTanh {
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        half::<T>() * x * (T::ONE + gelu_tanh_inner(x))
+    }
+    #[inline(always)]
+    fn derivative<T: Real>(x: T) -> T {
+        let tanh = gelu_tanh_inner(x);
+        let inner = T::from_f64(SQRT_2_OVER_PI) * (T::ONE + T::from_f64(3.0 * CUBIC) * x * x);
+        half::<T>() * (T::ONE + tanh) + half::<T>() * x * (T::ONE - tanh * tanh) * inner
+    }
+}
+
+impl Function for functions::Relu {
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        if x > T::ZERO { x } else { T::ZERO }
+    }
+    #[inline(always)]
+    fn derivative<T: Real>(x: T) -> T {
+        if x > T::ZERO { T::ONE } else { T::ZERO }
+    }
+}
+
+impl Function for functions::Silu {
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x * sigmoid(x)
+    }
+    #[inline(always)]
+    fn derivative<T: Real>(x: T) -> T {
+        let sigmoid = sigmoid(x);
+        sigmoid * (T::ONE + x * (T::ONE - sigmoid))
+    }
+}
+
+impl Function for functions::Tanh {
+    #[inline(always)]
+    fn value<T: Real>(x: T) -> T {
+        x.tanh()
+    }
+    #[inline(always)]
+    fn derivative<T: Real>(x: T) -> T {
+        let tanh = x.tanh();
+        T::ONE - tanh * tanh
+    }
+}
+
+/// Runs a body with `$function` standing for the [`Function`] of an activation, so that loops need not ask which it is.
+macro_rules! with_activation {
+    ($activation:expr, $function:ident => $body:expr) => {
+        $crate::ops::activation::with_activation!(@ $activation, $function, $body, Identity Gelu GeluTanh Relu Silu Tanh)
+    };
+    (@ $activation:expr, $function:ident, $body:expr, $($name:ident)*) => {
+        match $activation {
+            $($crate::Activation::$name => {
+                type $function = $crate::ops::activation::functions::$name;
+                $body
+            })*
+        }
+    };
+}
+pub(crate) use with_activation;
+
+/// f(x) over all elements.
+pub(super) fn activated<S: Float>(inputs: &[S], activation: Activation) -> Buffer<S> {
+    let mut outputs = Buffer::<S>::scratch(inputs.len());
+    with_activation!(activation, F => for_each_rows(
+        &mut outputs,
+        1,
+        #[inline(always)]
+        |first, block| {
+            for (output, input) in block.iter_mut().zip(&inputs[first..]) {
+                *output = S::narrow(F::value(input.widen()));
+            }
+        },
+    ));
+    outputs
+}
+
+/// y = f(x).
+///
+/// # Shapes
+/// `input`: any; returns the same.
+///
+/// # Errors
+/// [`crate::Error::DType`] if `input` is not floating point.
+pub fn activate(tape: &Tape, input: &Var, activation: Activation) -> Result<Var> {
+    with_float!(NAME, input.value(), S => run::<S>(tape, input, activation))
+}
+
+fn run<S: Float>(tape: &Tape, input: &Var, activation: Activation) -> Result<Var> {
+    let output = activated(input.value().slice::<S>(NAME, "input")?, activation);
+    Ok(
+        tape.push(Tensor::from_buffer(output, input.value().shape()), &[input], || {
+            let (input, destination) = (input.value().clone(), input.destination());
+            move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
+                let x = input.slice::<S>(NAME, "input")?;
+                let delta = gradient.as_mut_slice::<S>().unwrap_or_default();
+                with_activation!(activation, F => for_each_rows(
+                    delta,
+                    1,
+                    #[inline(always)]
+                    |first, block| {
+                        for (delta, x) in block.iter_mut().zip(&x[first..]) {
+                            *delta = S::narrow(delta.widen() * F::derivative(x.widen()));
+                        }
+                    },
+                ));
+                gradients.add::<S>(&destination, gradient);
+                Ok(())
+            }
+        }),
+    )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::testing::{check, normal};
+
+    #[test]
+    fn gradients() {
+        for name in Activation::NAMES {
+            let activation = Activation::from_name(name).unwrap();
+            check(vec![normal(1, &[3, 5])], |tape, inputs| {
+                activate(tape, &inputs[0], activation)
+            });
+        }
+    }
 
     #[test]
     fn known_values() {
         let check = |activation: Activation, x: f64, expected: f64| {
-            let mut y = [0.0];
-            activation.forward(&[x], &mut y);
-            assert!((y[0] - expected).abs() < 1e-9, "{activation:?}({x}) = {}", y[0]);
+            let y = activated(&[x], activation)[0];
+            assert!((y - expected).abs() < 1e-9, "{activation:?}({x}) = {y}");
         };
         // torch.nn.functional in float64.
         check(Activation::Gelu, 1.0, 0.841_344_746_068_542_9);

@@ -35,12 +35,12 @@ fn run<T: Real>(tape: &Tape, logits: &Var, targets: &[f32], normalizer: f64) -> 
     let loss = terms.sum::<f64>() / normalizer;
     let targets = targets.to_vec();
     Ok(tape.push(Tensor::scalar(T::from_f64(loss)), &[logits], || {
-        let logits = logits.clone();
+        let (shape, logits) = (logits.value().shape().to_vec(), logits.destination());
         move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
             let factor = gradient.to_f64_vec()[0] / normalizer;
             let derivative = |(x, t): (&f64, &f32)| T::from_f64((1.0 / (1.0 + (-x).exp()) - *t as f64) * factor);
             let values = values.iter().zip(&targets).map(derivative).collect();
-            gradients.add::<T>(&logits, Tensor::from_vec(values, logits.value().shape())?);
+            gradients.add::<T>(&logits, Tensor::from_vec(values, &shape)?);
             Ok(())
         }
     }))

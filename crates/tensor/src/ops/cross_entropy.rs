@@ -49,7 +49,7 @@ fn run<T: Real>(tape: &Tape, logits: &Var, classes: &[u32], normalizer: f64) -> 
     let classes = classes.to_vec();
     Ok(
         tape.push(Tensor::scalar(T::from_f64(loss / normalizer)), &[logits], || {
-            let logits = logits.clone();
+            let logits = logits.destination();
             move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
                 let factor = gradient.to_f64_vec()[0] / normalizer;
                 for (row, &class) in probabilities.chunks_exact_mut(labels).zip(&classes) {

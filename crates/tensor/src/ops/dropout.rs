@@ -25,7 +25,7 @@ fn run<T: Real>(tape: &Tape, input: &Var, dropout: Dropout) -> Result<Var> {
     let mut output = input.value().clone();
     drop_elements::<T>(&mut output, columns, dropout);
     Ok(tape.push(output, &[input], || {
-        let input = input.clone();
+        let input = input.destination();
         move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
             drop_elements::<T>(&mut gradient, columns, dropout);
             gradients.add::<T>(&input, gradient);

@@ -64,9 +64,9 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
     let inputs: Vec<&Var> = tables.iter().map(|(table, _)| *table).collect();
     Ok(
         tape.push(Tensor::from_buffer(output, &[tokens, hidden_size]), &inputs, || {
-            let tables: Vec<(Var, Vec<u32>)> = tables
+            let tables: Vec<(crate::autograd::Destination, Vec<u32>)> = tables
                 .iter()
-                .map(|(table, ids)| ((*table).clone(), ids.to_vec()))
+                .map(|(table, ids)| (table.destination(), ids.to_vec()))
                 .collect();
             move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
                 let gradient = gradient.slice::<T>(NAME, "gradient")?;

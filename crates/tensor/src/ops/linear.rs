@@ -1,139 +1,209 @@
-//! `linear`: y = f(x Wᵀ + b), the product with bias and activation in one pass behind it.
+//! `linear`: y = f(x) Wᵀ + b, where W may be several weights of a checkpoint, one below the other (query, key and value),
+//! and f is the activation that stands before the product.
 //!
-//! Gradient, with z = x Wᵀ + b and δ = dy · f′(z): dx = δ W, dW = δᵀ x, db = Σ rows of δ.
+//! The activation belongs to the product behind it, not to the one before: then x is all that is kept for the gradient, and
+//! f(x) is computed again where the factor of the gradient is packed. With u = f(x): dW = dyᵀ u, db = Σ rows of dy,
+//! dx = (dy W) · f′(x).
+//!
+//! Weights and their gradients are in what is computed in; activations may be narrower ([`Float`]), and the products are
+//! then of the narrow type with sums in the wide one.
 
 use rayon::prelude::*;
 
+use super::activation::{Function, with_activation};
+use crate::autograd::Destination;
 use crate::buffer::Buffer;
-use crate::cpu::product::{Arguments, Matrix};
-use crate::cpu::{for_each_rows, reduce, rows_per_task, vectorised};
-use crate::ops::with_real;
-use crate::{Activation, Error, Real, Result, Tape, Tensor, Var};
+use crate::cpu::product::{COLUMNS, Dot, Left, Lines, Out, Panels, ROWS, Right, multiply};
+use crate::cpu::{reduce, rows_per_task, vectorised};
+use crate::ops::with_float;
+use crate::{Activation, DType, Error, Float, Result, Tape, Tensor, Var, bf16};
 
 const NAME: &str = "linear";
 
-/// f(x Wᵀ + b).
+/// A weight with its bias.
+#[derive(Debug, Clone, Copy)]
+pub struct Affine<'a> {
+    /// `[out_features, in_features]`, as checkpoints store it.
+    pub weight: &'a Var,
+    /// `[out_features]`
+    pub bias: Option<&'a Var>,
+}
+
+/// f(x) Wᵀ + b for the weights W and biases b of `parts`, one below the other.
 ///
 /// # Shapes
-/// `input`: `[rows, in_features]`; `weight`: `[out_features, in_features]`, as checkpoints store it; `bias`:
-/// `[out_features]`. Returns `[rows, out_features]`.
+/// `input`: `[rows, in_features]`. Returns `[rows, sum of the out_features]`.
 ///
 /// # Errors
 /// [`Error::Shape`] or [`Error::DType`] if they do not fit.
-pub fn linear(tape: &Tape, input: &Var, weight: &Var, bias: Option<&Var>, activation: Activation) -> Result<Var> {
-    with_real!(NAME, input.value(), T => run::<T>(tape, input, weight, bias, activation))
+pub fn linear(tape: &Tape, input: &Var, activation: Activation, parts: &[Affine<'_>]) -> Result<Var> {
+    with_float!(NAME, input.value(), S => run::<S>(tape, input, activation, parts))
 }
 
-fn run<T: Real>(tape: &Tape, input: &Var, weight: &Var, bias: Option<&Var>, activation: Activation) -> Result<Var> {
-    let [rows, in_features] = input.dims2(NAME, "input")?;
-    let [out_features, weight_in] = weight.dims2(NAME, "weight")?;
-    if weight_in != in_features {
-        return Err(Error::shape(
-            NAME,
-            "weight",
-            weight.value().shape(),
-            format_args!("[_, {in_features}]"),
-        ));
-    }
-    if let Some(bias) = bias.filter(|bias| bias.value().shape() != [out_features]) {
-        return Err(Error::shape(
-            NAME,
-            "bias",
-            bias.value().shape(),
-            format_args!("[{out_features}]"),
-        ));
-    }
-    let x = input.value().slice::<T>(NAME, "input")?;
-    let w = weight.value().slice::<T>(NAME, "weight")?;
-    let b = bias.map(|bias| bias.value().slice::<T>(NAME, "bias")).transpose()?;
+/// A weight of the tape, for the gradient.
+struct Part {
+    weight: Tensor,
+    weight_destination: Destination,
+    bias_destination: Option<Destination>,
+}
 
-    let mut before = Buffer::<T>::scratch(rows * out_features);
-    T::product(Arguments {
-        out: &mut before,
-        out_row_stride: out_features,
-        a: Matrix::new(x, rows, in_features, in_features),
-        b: Matrix::new(w, out_features, in_features, in_features).transposed(),
-        alpha: T::ONE,
-        beta: T::ZERO,
-        parallel: true,
-    });
-    if let Some(b) = b {
-        for_each_rows(
-            &mut before,
-            out_features,
+/// The rows of several matrices of the same width, one below the other.
+struct Stacked<'a, T> {
+    parts: Vec<&'a [T]>,
+    columns: usize,
+    /// The part of each row, and its number there.
+    places: Vec<(u32, u32)>,
+}
+
+impl<'a, T> Stacked<'a, T> {
+    fn new(parts: Vec<&'a [T]>, columns: usize) -> Self {
+        let place = |(part, values): (usize, &&[T])| {
+            let rows = values.len().checked_div(columns).unwrap_or(0);
+            (0..rows).map(move |row| (part as u32, row as u32))
+        };
+        let places = parts.iter().enumerate().flat_map(place).collect();
+        Self { parts, columns, places }
+    }
+
+    #[inline(always)]
+    fn row(&self, row: usize) -> &'a [T] {
+        let (part, row) = self.places[row];
+        &self.parts[part as usize][row as usize * self.columns..][..self.columns]
+    }
+}
+
+/// The checked outputs of all parts together.
+fn check<R: Float>(in_features: usize, parts: &[(&Tensor, Option<&Tensor>)]) -> Result<(usize, Vec<R>)> {
+    let mut biases = Vec::new();
+    for (weight, bias) in parts {
+        let [outputs, inputs] = weight.dims2(NAME, "weight")?;
+        if inputs != in_features {
+            return Err(Error::shape(
+                NAME,
+                "weight",
+                weight.shape(),
+                format_args!("[_, {in_features}]"),
+            ));
+        }
+        match bias {
+            None => biases.resize(biases.len() + outputs, R::default()),
+            Some(bias) if bias.shape() == [outputs] => biases.extend_from_slice(bias.slice::<R>(NAME, "bias")?),
+            Some(bias) => return Err(Error::shape(NAME, "bias", bias.shape(), format_args!("[{outputs}]"))),
+        }
+    }
+    Ok((biases.len(), biases))
+}
+
+/// The columns of x · Wᵀ: rows of the weights, packed as the right factor.
+fn pack_weights<S: Float>(weights: &Stacked<'_, S::Real>, outputs: usize) -> Panels<S, COLUMNS> {
+    let lines = Lines {
+        count: outputs,
+        inner: weights.columns,
+        group: S::Dot::GROUP,
+    };
+    Panels::from_lines(lines, |row| weights.row(row), S::narrow)
+}
+
+/// Runs `body` with the left factor that a row-major matrix is, packed only where its rows are no whole words.
+fn with_left<S: Float, T>(values: &[S], rows: usize, inner: usize, body: impl FnOnce(Left<'_, S::Dot>) -> T) -> T {
+    if Left::<S::Dot>::is_whole(inner) {
+        return body(Left::rows(values, rows, inner, inner));
+    }
+    let lines = Lines {
+        count: rows,
+        inner,
+        group: S::Dot::GROUP,
+    };
+    let packed = Panels::<S, ROWS>::from_lines(lines, |row| &values[row * inner..][..inner], |value| value);
+    body(Left::panels(&packed))
+}
+
+/// f(x) Wᵀ + b with packed weights.
+fn forward<S: Float>(
+    input: &Tensor,
+    rows: usize,
+    inner: usize,
+    activation: Activation,
+    weights: &Panels<S, COLUMNS>,
+    bias: &[S::Real],
+) -> Result<Tensor> {
+    let x = input.slice::<S>(NAME, "input")?;
+    let activated = (activation != Activation::Identity).then(|| super::activation::activated::<S>(x, activation));
+    let x = activated.as_deref().unwrap_or(x);
+    let outputs = bias.len();
+    let mut output = Buffer::<S>::scratch(rows * outputs);
+    with_left::<S, _>(x, rows, inner, |left| {
+        multiply(
+            left,
+            Right::<S::Dot>::panels(weights),
+            Out::new(&mut output, rows, outputs),
             #[inline(always)]
-            |_, block| {
-                for row in block.chunks_exact_mut(out_features) {
-                    reduce::add(row, b);
+            |_, column, sums, out| {
+                for ((out, &sum), &bias) in out.iter_mut().zip(sums).zip(&bias[column..]) {
+                    *out = S::narrow(sum + bias);
                 }
             },
         );
-    }
-    let shape = [rows, out_features];
-    let inputs = [Some(input), Some(weight), bias];
-    let inputs: Vec<&Var> = inputs.into_iter().flatten().collect();
-    let before = Tensor::from_buffer(before, &shape);
-    let output = if activation == Activation::Identity {
-        before.clone()
-    } else {
-        let z = before.slice::<T>(NAME, "input")?;
-        let mut output = Buffer::<T>::scratch(rows * out_features);
-        for_each_rows(
-            &mut output,
-            out_features,
-            #[inline(always)]
-            |first, block| {
-                let len = block.len();
-                activation.forward(&z[first * out_features..][..len], block);
-            },
-        );
-        Tensor::from_buffer(output, &shape)
-    };
+    });
+    Ok(Tensor::from_buffer(output, &[rows, outputs]))
+}
+
+fn run<S: Float>(tape: &Tape, input: &Var, activation: Activation, parts: &[Affine<'_>]) -> Result<Var> {
+    let [rows, inner] = input.dims2(NAME, "input")?;
+    let tensors: Vec<_> = parts
+        .iter()
+        .map(|part| (part.weight.value(), part.bias.map(Var::value)))
+        .collect();
+    let (outputs, bias) = check::<S::Real>(inner, &tensors)?;
+    let weights = weight_slices::<S::Real>(parts.iter().map(|part| part.weight.value()))?;
+    let packed = pack_weights::<S>(&Stacked::new(weights, inner), outputs);
+    let output = forward::<S>(input.value(), rows, inner, activation, &packed, &bias)?;
+    drop(packed);
+
+    let inputs: Vec<&Var> = parts
+        .iter()
+        .flat_map(|part| [Some(part.weight), part.bias])
+        .flatten()
+        .collect();
+    let inputs: Vec<&Var> = std::iter::once(input).chain(inputs).collect();
     Ok(tape.push(output, &inputs, || {
-        let (input, weight, bias) = (input.clone(), weight.clone(), bias.cloned());
-        let before = (activation != Activation::Identity).then_some(before);
-        move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            if let Some(before) = before {
-                let z = before.slice::<T>(NAME, "input")?;
-                let delta = gradient.as_mut_slice::<T>().unwrap_or_default();
-                for_each_rows(
-                    delta,
-                    out_features,
-                    #[inline(always)]
-                    |first, block| {
-                        let len = block.len();
-                        activation.backward(&z[first * out_features..][..len], block);
-                    },
-                );
+        let destination = input.destination();
+        let input = input.value().clone();
+        let parts: Vec<Part> = parts
+            .iter()
+            .map(|part| Part {
+                weight: part.weight.value().clone(),
+                weight_destination: part.weight.destination(),
+                bias_destination: part.bias.map(Var::destination),
+            })
+            .collect();
+        move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
+            let delta = gradient.slice::<S>(NAME, "gradient")?;
+            let x = input.slice::<S>(NAME, "input")?;
+            weight_gradients::<S>(&parts, x, inner, activation, delta, outputs, gradients)?;
+            if !destination.is_wanted() {
+                return Ok(());
             }
-            let delta = gradient.slice::<T>(NAME, "gradient")?;
-            let x = input.value().slice::<T>(NAME, "input")?;
-            let w = weight.value().slice::<T>(NAME, "weight")?;
-            let beta = |fresh: bool| if fresh { T::ZERO } else { T::ONE };
-            let delta_matrix = Matrix::new(delta, rows, out_features, out_features);
-            gradients.update::<T>(&weight, |sum, fresh| {
-                T::product(Arguments {
-                    out: sum,
-                    out_row_stride: in_features,
-                    a: delta_matrix.transposed(),
-                    b: Matrix::new(x, rows, in_features, in_features),
-                    alpha: T::ONE,
-                    beta: beta(fresh),
-                    parallel: true,
-                });
-            });
-            if let Some(bias) = &bias {
-                gradients.update::<T>(bias, |sum, fresh| add_column_sums(delta, out_features, sum, fresh));
-            }
-            gradients.update::<T>(&input, |sum, fresh| {
-                T::product(Arguments {
-                    out: sum,
-                    out_row_stride: in_features,
-                    a: delta_matrix,
-                    b: Matrix::new(w, out_features, in_features, in_features),
-                    alpha: T::ONE,
-                    beta: beta(fresh),
-                    parallel: true,
+            let weights = weight_slices::<S::Real>(parts.iter().map(|part| &part.weight))?;
+            let weights = Stacked::new(weights, inner);
+            let lines = Lines {
+                count: inner,
+                inner: outputs,
+                group: S::Dot::GROUP,
+            };
+            let packed = Panels::<S, COLUMNS>::from_elements(lines, |row| weights.row(row), S::narrow);
+            gradients.update::<S>(&destination, |sum, fresh| {
+                with_left::<S, _>(delta, rows, outputs, |left| {
+                    multiply(
+                        left,
+                        Right::<S::Dot>::panels(&packed),
+                        Out::new(sum, rows, inner),
+                        #[inline(always)]
+                        |row, column, sums, out| {
+                            let x = &x[row * inner + column..][..out.len()];
+                            store_input_gradient::<S>(activation, x, sums, out, fresh);
+                        },
+                    );
                 });
             });
             Ok(())
@@ -141,20 +211,98 @@ fn run<T: Real>(tape: &Tape, input: &Var, weight: &Var, bias: Option<&Var>, acti
     }))
 }
 
-/// Adds the sum of all rows of `values` to `sum` (or, if `fresh`, puts it there).
-fn add_column_sums<T: Real>(values: &[T], columns: usize, sum: &mut [T], fresh: bool) {
-    let block = (rows_per_task(columns) * columns).max(1);
+/// out ← dy W · f′(x), or if not `fresh`, on top of what is there.
+#[inline(always)]
+fn store_input_gradient<S: Float>(activation: Activation, x: &[S], sums: &[S::Real], out: &mut [S], fresh: bool) {
+    with_activation!(activation, F => {
+        if fresh {
+            for ((out, &sum), x) in out.iter_mut().zip(sums).zip(x) {
+                *out = S::narrow(sum * F::derivative(x.widen()));
+            }
+        } else {
+            for ((out, &sum), x) in out.iter_mut().zip(sums).zip(x) {
+                *out = S::narrow(out.widen() + sum * F::derivative(x.widen()));
+            }
+        }
+    });
+}
+
+/// dW and db of every part.
+fn weight_gradients<S: Float>(
+    parts: &[Part],
+    x: &[S],
+    inner: usize,
+    activation: Activation,
+    delta: &[S],
+    outputs: usize,
+    gradients: &mut crate::Gradients<'_>,
+) -> Result<()> {
+    let rows = delta.len().checked_div(outputs).unwrap_or(0);
+    let group = S::Dot::GROUP;
+    let lines = Lines {
+        count: inner,
+        inner: rows,
+        group,
+    };
+    let across = |row: usize| &x[row * inner..][..inner];
+    let wanted = parts.iter().any(|part| part.weight_destination.is_wanted());
+    // Rounded as in the forward pass.
+    let activated = with_activation!(activation, F => {
+        wanted.then(|| Panels::<S, COLUMNS>::from_elements(lines, across, |x: S| S::narrow(F::value(x.widen()))))
+    });
+    let mut first = 0;
+    for part in parts {
+        let [count, _] = part.weight.dims2(NAME, "weight")?;
+        if let Some(activated) = activated.as_ref().filter(|_| part.weight_destination.is_wanted()) {
+            let lines = Lines {
+                count,
+                inner: rows,
+                group,
+            };
+            let across = |row: usize| &delta[row * outputs + first..][..count];
+            let packed = Panels::<S, ROWS>::from_elements(lines, across, |delta| delta);
+            gradients.update::<S::Real>(&part.weight_destination, |sum, fresh| {
+                multiply(
+                    Left::<S::Dot>::panels(&packed),
+                    Right::panels(activated),
+                    Out::new(sum, count, inner),
+                    #[inline(always)]
+                    |_, _, sums, out| {
+                        if fresh {
+                            out.copy_from_slice(sums);
+                        } else {
+                            reduce::add(out, sums);
+                        }
+                    },
+                );
+            });
+        }
+        if let Some(bias) = &part.bias_destination {
+            gradients.update::<S::Real>(bias, |sum, fresh| add_column_sums(delta, outputs, first, sum, fresh));
+        }
+        first += count;
+    }
+    Ok(())
+}
+
+fn weight_slices<'a, R: Float>(weights: impl Iterator<Item = &'a Tensor>) -> Result<Vec<&'a [R]>> {
+    weights.map(|weight| weight.slice::<R>(NAME, "weight")).collect()
+}
+
+/// Adds the sums over all rows of the columns from `first` on to `sum` (or, if `fresh`, puts them there).
+fn add_column_sums<S: Float>(values: &[S], columns: usize, first: usize, sum: &mut [S::Real], fresh: bool) {
+    let block = (rows_per_task(sum.len()) * columns).max(1);
     // One row of partial sums for each task, so that the order of the additions is that of the rows.
-    let mut partial = Buffer::<T>::zeros(values.len().div_ceil(block) * columns);
+    let mut partial = Buffer::<S::Real>::zeros(values.len().div_ceil(block) * sum.len());
     partial
-        .par_chunks_mut(columns.max(1))
+        .par_chunks_mut(sum.len().max(1))
         .zip(values.par_chunks(block))
         .for_each(|(out, values)| {
             vectorised(
                 #[inline(always)]
                 || {
                     for row in values.chunks_exact(columns) {
-                        reduce::add(out, row);
+                        reduce::add(out, &row[first..]);
                     }
                 },
             );
@@ -163,19 +311,126 @@ fn add_column_sums<T: Real>(values: &[T], columns: usize, sum: &mut [T], fresh: 
 }
 
 /// Adds rows of partial sums in order.
-pub(super) fn collect_partial_sums<T: Real>(partial: &[T], sum: &mut [T], fresh: bool) {
+pub(super) fn collect_partial_sums<R: Float>(partial: &[R], sum: &mut [R], fresh: bool) {
     if fresh {
-        sum.fill(T::ZERO);
+        sum.fill(R::default());
     }
     for row in partial.chunks_exact(sum.len().max(1)) {
         reduce::add(sum, row);
     }
 }
 
+/// Weights that are packed once and used many times, for prediction.
+pub struct PackedLinear {
+    weights: PackedWeights,
+    in_features: usize,
+}
+
+enum PackedWeights {
+    F32(Panels<f32, COLUMNS>, Vec<f32>),
+    BF16(Panels<bf16, COLUMNS>, Vec<f32>),
+    F64(Panels<f64, COLUMNS>, Vec<f64>),
+}
+
+impl PackedLinear {
+    /// Packs weights and biases, one below the other, for inputs of type `dtype`.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] or [`Error::DType`] if they do not fit each other or `dtype`.
+    pub fn new(parts: &[(&Tensor, Option<&Tensor>)], dtype: DType) -> Result<Self> {
+        fn pack<S: Float>(parts: &[(&Tensor, Option<&Tensor>)]) -> Result<(Panels<S, COLUMNS>, Vec<S::Real>, usize)> {
+            let in_features = parts
+                .first()
+                .map_or(Ok(0), |(weight, _)| weight.dims2(NAME, "weight").map(|[_, n]| n))?;
+            let (outputs, bias) = check::<S::Real>(in_features, parts)?;
+            let weights = weight_slices::<S::Real>(parts.iter().map(|(weight, _)| *weight))?;
+            Ok((
+                pack_weights::<S>(&Stacked::new(weights, in_features), outputs),
+                bias,
+                in_features,
+            ))
+        }
+        let (weights, in_features) = match dtype {
+            DType::F32 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::F32(weights, bias), inputs))?,
+            DType::BF16 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::BF16(weights, bias), inputs))?,
+            DType::F64 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::F64(weights, bias), inputs))?,
+            found => {
+                return Err(Error::DType {
+                    operation: NAME,
+                    what: "input",
+                    found,
+                    expected: "f32, bf16 or f64",
+                });
+            }
+        };
+        Ok(Self { weights, in_features })
+    }
+}
+
+impl std::fmt::Debug for PackedLinear {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PackedLinear")
+            .field("in_features", &self.in_features)
+            .finish_non_exhaustive()
+    }
+}
+
+/// [`linear`] with packed weights, without a gradient.
+///
+/// # Errors
+/// [`Error::Shape`] or [`Error::DType`] if `input` does not fit the weights.
+pub fn linear_packed(tape: &Tape, input: &Var, activation: Activation, weights: &PackedLinear) -> Result<Var> {
+    let [rows, inner] = input.dims2(NAME, "input")?;
+    if inner != weights.in_features {
+        let expected = format_args!("[_, {}]", weights.in_features).to_string();
+        return Err(Error::shape(NAME, "input", input.value().shape(), expected));
+    }
+    let value = input.value();
+    let output = match &weights.weights {
+        PackedWeights::F32(weights, bias) => forward::<f32>(value, rows, inner, activation, weights, bias),
+        PackedWeights::BF16(weights, bias) => forward::<bf16>(value, rows, inner, activation, weights, bias),
+        PackedWeights::F64(weights, bias) => forward::<f64>(value, rows, inner, activation, weights, bias),
+    };
+    Ok(tape.constant(output?))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ops::testing::{check, normal};
+
+    fn affine<'a>(weight: &'a Var, bias: Option<&'a Var>) -> Affine<'a> {
+        Affine { weight, bias }
+    }
+
+    #[test]
+    fn several_weights_side_by_side() {
+        let inputs = vec![
+            normal(1, &[5, 4]),
+            normal(2, &[3, 4]),
+            normal(3, &[6, 4]),
+            normal(4, &[6]),
+        ];
+        check(inputs, |tape, inputs| {
+            let parts = [affine(&inputs[1], None), affine(&inputs[2], Some(&inputs[3]))];
+            linear(tape, &inputs[0], Activation::Relu, &parts)
+        });
+    }
+
+    #[test]
+    fn packed_weights_give_the_same() {
+        let tape = Tape::inference();
+        for dtype in [DType::F32, DType::BF16, DType::F64] {
+            let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+            let input = tape.constant(normal(1, &[5, 7]).to_dtype(dtype));
+            let weight = tape.constant(normal(2, &[40, 7]).to_dtype(real));
+            let bias = tape.constant(normal(3, &[40]).to_dtype(real));
+            let plain = linear(&tape, &input, Activation::Gelu, &[affine(&weight, Some(&bias))]).unwrap();
+            let packed = PackedLinear::new(&[(weight.value(), Some(bias.value()))], dtype).unwrap();
+            let found = linear_packed(&tape, &input, Activation::Gelu, &packed).unwrap();
+            assert_eq!(found.value().to_f64_vec(), plain.value().to_f64_vec());
+        }
+    }
 
     #[test]
     fn gradients() {
@@ -189,7 +444,7 @@ mod tests {
         ] {
             check(
                 vec![normal(1, &[5, 3]), normal(2, &[7, 3]), normal(3, &[7])],
-                |tape, inputs| linear(tape, &inputs[0], &inputs[1], Some(&inputs[2]), activation),
+                |tape, inputs| linear(tape, &inputs[0], activation, &[affine(&inputs[1], Some(&inputs[2]))]),
             );
         }
     }
@@ -197,8 +452,8 @@ mod tests {
     #[test]
     fn an_input_used_twice_gets_both_gradients() {
         check(vec![normal(1, &[4, 3]), normal(2, &[3, 3])], |tape, inputs| {
-            let hidden = linear(tape, &inputs[0], &inputs[1], None, Activation::Tanh)?;
-            linear(tape, &hidden, &inputs[1], None, Activation::Identity)
+            let hidden = linear(tape, &inputs[0], Activation::Identity, &[affine(&inputs[1], None)])?;
+            linear(tape, &hidden, Activation::Tanh, &[affine(&inputs[1], None)])
         });
     }
 
@@ -208,7 +463,7 @@ mod tests {
         let input = tape.constant(Tensor::zeros::<f32>(&[0, 3]));
         let weight = tape.constant(Tensor::zeros::<f32>(&[2, 3]));
         assert_eq!(
-            linear(&tape, &input, &weight, None, Activation::Gelu)
+            linear(&tape, &input, Activation::Gelu, &[affine(&weight, None)])
                 .unwrap()
                 .value()
                 .shape(),
@@ -221,10 +476,10 @@ mod tests {
         let tape = Tape::inference();
         let input = tape.constant(Tensor::zeros::<f32>(&[4, 3]));
         let weight = tape.constant(Tensor::zeros::<f32>(&[2, 5]));
-        let error = linear(&tape, &input, &weight, None, Activation::Identity).unwrap_err();
+        let error = linear(&tape, &input, Activation::Identity, &[affine(&weight, None)]).unwrap_err();
         assert_eq!(error.to_string(), "linear: weight has shape [2, 5], expected [_, 3]");
         let weight = tape.constant(Tensor::zeros::<f64>(&[2, 3]));
-        let error = linear(&tape, &input, &weight, None, Activation::Identity).unwrap_err();
+        let error = linear(&tape, &input, Activation::Identity, &[affine(&weight, None)]).unwrap_err();
         assert_eq!(error.to_string(), "linear: weight holds F64, expected f32");
     }
 }

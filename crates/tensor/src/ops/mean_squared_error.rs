@@ -38,14 +38,14 @@ fn run<T: Real>(tape: &Tape, input: &Var, targets: &[f32], normalizer: f64) -> R
         .sum::<f64>()
         / normalizer;
     Ok(tape.push(Tensor::scalar(T::from_f64(loss)), &[input], || {
-        let input = input.clone();
+        let (shape, input) = (input.value().shape().to_vec(), input.destination());
         move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
             let factor = 2.0 * gradient.to_f64_vec()[0] / normalizer;
             let values = differences
                 .iter()
                 .map(|difference| T::from_f64(difference * factor))
                 .collect();
-            gradients.add::<T>(&input, Tensor::from_vec(values, input.value().shape())?);
+            gradients.add::<T>(&input, Tensor::from_vec(values, &shape)?);
             Ok(())
         }
     }))

@@ -6,6 +6,7 @@
 pub mod activation;
 mod attention;
 mod binary_cross_entropy;
+mod convert;
 mod cross_entropy;
 mod dropout;
 mod embedding_sum;
@@ -14,35 +15,44 @@ mod mean_squared_error;
 mod pool;
 mod residual_dropout_norm;
 
-pub use attention::{QUERY_BLOCK as ATTENTION_QUERY_BLOCK, attention};
+pub use activation::activate;
+pub use attention::attention;
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
+pub use convert::to_dtype;
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use embedding_sum::embedding_sum;
-pub use linear::linear;
+pub use linear::{Affine, PackedLinear, linear, linear_packed};
 pub use mean_squared_error::mean_squared_error;
 pub use pool::pool_first;
 pub use residual_dropout_norm::{layer_norm, residual_dropout_norm};
 
-/// Runs a body with `$real` standing for the element type, or refuses what is not floating point.
-macro_rules! with_real {
-    ($operation:expr, $tensor:expr, $real:ident => $body:expr) => {
+/// Runs a body with `$float` standing for the element type, one of those listed, or refuses what is not listed.
+macro_rules! with_float {
+    ($operation:expr, $tensor:expr, $float:ident => $body:expr) => {
+        $crate::ops::with_float!(@ $operation, $tensor, "f32, bf16 or f64", $float, $body, F32 f32 BF16 $crate::bf16 F64 f64)
+    };
+    (@ $operation:expr, $tensor:expr, $expected:literal, $float:ident, $body:expr, $($dtype:ident $type:ty)*) => {
         match $tensor.dtype() {
-            $crate::DType::F32 => {
-                type $real = f32;
+            $($crate::DType::$dtype => {
+                type $float = $type;
                 $body
-            }
-            $crate::DType::F64 => {
-                type $real = f64;
-                $body
-            }
+            })*
             found => Err($crate::Error::DType {
                 operation: $operation,
                 what: "input",
                 found,
-                expected: "f32 or f64",
+                expected: $expected,
             }),
         }
+    };
+}
+pub(crate) use with_float;
+
+/// As [`with_float`] for the types that are computed in: those of parameters, logits and losses.
+macro_rules! with_real {
+    ($operation:expr, $tensor:expr, $real:ident => $body:expr) => {
+        $crate::ops::with_float!(@ $operation, $tensor, "f32 or f64", $real, $body, F32 f32 F64 f64)
     };
 }
 pub(crate) use with_real;

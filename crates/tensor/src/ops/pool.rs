@@ -2,8 +2,8 @@
 
 use crate::buffer::Buffer;
 use crate::cpu::reduce;
-use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::ops::with_float;
+use crate::{Error, Float, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "pool_first";
 
@@ -11,15 +11,15 @@ const NAME: &str = "pool_first";
 ///
 /// # Shapes
 /// `hidden`: `[tokens, hidden_size]`; `sequence_starts`: `[batch + 1]`, first 0, last `tokens`. Returns `[batch,
-/// hidden_size]`.
+/// hidden_size]`, in what is computed in: heads are too small for narrower types to pay.
 ///
 /// # Errors
 /// [`Error::Shape`] if a sequence is empty or the starts do not fit.
 pub fn pool_first(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Var> {
-    with_real!(NAME, hidden.value(), T => run::<T>(tape, hidden, sequence_starts))
+    with_float!(NAME, hidden.value(), S => run::<S>(tape, hidden, sequence_starts))
 }
 
-fn run<T: Real>(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Var> {
+fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Var> {
     let [tokens, hidden_size] = hidden.dims2(NAME, "hidden")?;
     super::attention::check_starts(NAME, sequence_starts, tokens)?;
     let starts: Vec<usize> = sequence_starts[..sequence_starts.len() - 1]
@@ -34,19 +34,22 @@ fn run<T: Real>(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Va
             "no empty sequence",
         ));
     }
-    let values = hidden.value().slice::<T>(NAME, "hidden")?;
-    let mut output = Buffer::<T>::scratch(starts.len() * hidden_size);
+    let values = hidden.value().slice::<S>(NAME, "hidden")?;
+    let mut output = Buffer::<S::Real>::scratch(starts.len() * hidden_size);
     for (row, &start) in output.chunks_exact_mut(hidden_size.max(1)).zip(&starts) {
-        row.copy_from_slice(&values[start * hidden_size..][..hidden_size]);
+        let source = &values[start * hidden_size..][..hidden_size];
+        row.iter_mut()
+            .zip(source)
+            .for_each(|(value, source)| *value = source.widen());
     }
     let output = Tensor::from_buffer(output, &[starts.len(), hidden_size]);
     Ok(tape.push(output, &[hidden], || {
-        let hidden = hidden.clone();
+        let hidden = hidden.destination();
         move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            let gradient = gradient.slice::<T>(NAME, "gradient")?;
-            gradients.update::<T>(&hidden, |sum, fresh| {
+            let gradient = gradient.slice::<S::Real>(NAME, "gradient")?;
+            gradients.update::<S>(&hidden, |sum, fresh| {
                 if fresh {
-                    sum.fill(T::ZERO);
+                    sum.fill(S::narrow(S::Real::ZERO));
                 }
                 for (row, &start) in gradient.chunks_exact(hidden_size.max(1)).zip(&starts) {
                     let sum = &mut sum[start * hidden_size..][..hidden_size];

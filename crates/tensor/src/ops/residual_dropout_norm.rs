@@ -10,8 +10,8 @@ use rayon::prelude::*;
 use super::linear::collect_partial_sums;
 use crate::buffer::Buffer;
 use crate::cpu::{reduce, rows_per_task, vectorised};
-use crate::ops::with_real;
-use crate::{Dropout, Error, Real, Result, Tape, Tensor, Var};
+use crate::ops::with_float;
+use crate::{Dropout, Error, Float, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "residual_dropout_norm";
 
@@ -39,7 +39,7 @@ pub fn residual_dropout_norm(
         epsilon,
         dropout,
     };
-    with_real!(NAME, input.value(), T => run::<T>(tape, operands))
+    with_float!(NAME, input.value(), S => run::<S>(tape, operands))
 }
 
 /// LayerNorm(input); see [`residual_dropout_norm`].
@@ -55,7 +55,7 @@ pub fn layer_norm(tape: &Tape, input: &Var, weight: &Var, bias: &Var, epsilon: f
         epsilon,
         dropout: None,
     };
-    with_real!(NAME, input.value(), T => run::<T>(tape, operands))
+    with_float!(NAME, input.value(), S => run::<S>(tape, operands))
 }
 
 struct Operands<'a> {
@@ -67,7 +67,7 @@ struct Operands<'a> {
     dropout: Option<Dropout>,
 }
 
-fn run<T: Real>(tape: &Tape, operands: Operands<'_>) -> Result<Var> {
+fn run<S: Float>(tape: &Tape, operands: Operands<'_>) -> Result<Var> {
     let Operands {
         input,
         residual,
@@ -95,38 +95,40 @@ fn run<T: Real>(tape: &Tape, operands: Operands<'_>) -> Result<Var> {
             format_args!("[{rows}, {columns}]"),
         ));
     }
-    let x = input.value().slice::<T>(NAME, "input")?;
+    let x = input.value().slice::<S>(NAME, "input")?;
     let r = residual
-        .map(|residual| residual.value().slice::<T>(NAME, "residual"))
+        .map(|residual| residual.value().slice::<S>(NAME, "residual"))
         .transpose()?;
-    let gamma = weight.value().slice::<T>(NAME, "weight")?;
-    let beta = bias.value().slice::<T>(NAME, "bias")?;
+    let gamma = weight.value().slice::<S::Real>(NAME, "weight")?;
+    let beta = bias.value().slice::<S::Real>(NAME, "bias")?;
 
-    let mut sums = Buffer::<T>::scratch(rows * columns);
-    let mut output = Buffer::<T>::scratch(rows * columns);
-    let mut statistics = Buffer::<T>::scratch(rows * 2); // mean and 1 / √(variance + ε) of each row
+    let mut normed = Buffer::<S>::scratch(rows * columns); // x̂
+    let mut output = Buffer::<S>::scratch(rows * columns);
+    let mut inverses = Buffer::<S::Real>::scratch(rows); // 1 / √(variance + ε)
     let block = rows_per_task(columns);
     let width = (block * columns).max(1);
-    sums.par_chunks_mut(width)
+    normed
+        .par_chunks_mut(width)
         .zip(output.par_chunks_mut(width))
-        .zip(statistics.par_chunks_mut(block * 2))
+        .zip(inverses.par_chunks_mut(block))
         .enumerate()
-        .for_each(|(task, ((sums, output), statistics))| {
+        .for_each(|(task, ((normed, output), inverses))| {
             let first = task * block;
+            let mut s = vec![S::Real::ZERO; columns];
             vectorised(
                 #[inline(always)]
                 || {
-                    let rows = sums.chunks_exact_mut(columns).zip(output.chunks_exact_mut(columns));
-                    for (row, ((s, y), statistics)) in rows.zip(statistics.chunks_exact_mut(2)).enumerate() {
+                    let rows = normed.chunks_exact_mut(columns).zip(output.chunks_exact_mut(columns));
+                    for (row, ((normed, y), inverse)) in rows.zip(inverses.iter_mut()).enumerate() {
                         let range = (first + row) * columns..(first + row + 1) * columns;
-                        s.copy_from_slice(&x[range.clone()]);
+                        widen(&x[range.clone()], &mut s);
                         if let Some(dropout) = dropout {
-                            dropout.apply_row(first + row, s);
+                            dropout.apply_row(first + row, &mut s);
                         }
                         if let Some(r) = r {
-                            reduce::add(s, &r[range]);
+                            reduce::add(&mut s, &r[range]);
                         }
-                        normalise(s, y, gamma, beta, epsilon, statistics);
+                        *inverse = normalise(&s, normed, y, gamma, beta, epsilon);
                     }
                 },
             );
@@ -134,67 +136,92 @@ fn run<T: Real>(tape: &Tape, operands: Operands<'_>) -> Result<Var> {
     let inputs = [Some(input), residual, Some(weight), Some(bias)];
     let inputs: Vec<&Var> = inputs.into_iter().flatten().collect();
     Ok(tape.push(Tensor::from_buffer(output, &[rows, columns]), &inputs, || {
-        let (input, residual, weight, bias) = (input.clone(), residual.cloned(), weight.clone(), bias.clone());
+        let weight_value = weight.value().clone();
+        let (input, residual) = (input.destination(), residual.map(Var::destination));
+        let (weight, bias) = (weight.destination(), bias.destination());
         move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            let gamma = weight.value().slice::<T>(NAME, "weight")?;
+            let gamma = weight_value.slice::<S::Real>(NAME, "weight")?;
             let tasks = rows.div_ceil(block);
-            let mut partial_weight = Buffer::<T>::zeros(tasks * columns);
-            let mut partial_bias = Buffer::<T>::zeros(tasks * columns);
+            let mut partial_weight = Buffer::<S::Real>::zeros(tasks * columns);
+            let mut partial_bias = Buffer::<S::Real>::zeros(tasks * columns);
+            // The residual gets the gradient of the sum; the input gets it with the mask, if there is one.
+            let mut d_input = dropout.map(|_| Buffer::<S>::scratch(rows * columns));
+            let d_input_tasks: Vec<Option<&mut [S]>> = match &mut d_input {
+                None => (0..tasks).map(|_| None).collect(),
+                Some(values) => values.chunks_mut(width).map(Some).collect(),
+            };
             gradient
-                .as_mut_slice::<T>()
+                .as_mut_slice::<S>()
                 .unwrap_or_default()
                 .par_chunks_mut(width)
-                .zip(sums.par_chunks(width))
-                .zip(statistics.par_chunks(block * 2))
+                .zip(normed.par_chunks(width))
+                .zip(inverses.par_chunks(block))
+                .zip(d_input_tasks)
                 .zip(
                     partial_weight
                         .par_chunks_mut(columns)
                         .zip(partial_bias.par_chunks_mut(columns)),
                 )
-                .for_each(|(((gradient, sums), statistics), (d_weight, d_bias))| {
-                    vectorised(
-                        #[inline(always)]
-                        || {
-                            let rows = gradient.chunks_exact_mut(columns).zip(sums.chunks_exact(columns));
-                            for ((dy, s), statistics) in rows.zip(statistics.chunks_exact(2)) {
-                                backward_row(dy, s, gamma, statistics, d_weight, d_bias);
-                            }
-                        },
-                    );
-                });
-            gradients.update::<T>(&weight, |sum, fresh| collect_partial_sums(&partial_weight, sum, fresh));
-            gradients.update::<T>(&bias, |sum, fresh| collect_partial_sums(&partial_bias, sum, fresh));
-            match (&residual, dropout) {
-                (Some(residual), Some(dropout)) => {
-                    let mut d_input = gradient.clone();
-                    crate::cpu::for_each_rows(
-                        d_input.as_mut_slice::<T>().unwrap_or_default(),
-                        columns,
-                        #[inline(always)]
-                        |first, block| {
-                            for (row, values) in block.chunks_exact_mut(columns).enumerate() {
-                                dropout.apply_row(first + row, values);
-                            }
-                        },
-                    );
-                    gradients.add::<T>(&input, d_input);
-                    gradients.add::<T>(residual, gradient);
+                .enumerate()
+                .for_each(
+                    |(task, ((((gradient, normed), inverses), mut d_input), (d_weight, d_bias)))| {
+                        let mut g = vec![S::Real::ZERO; columns];
+                        vectorised(
+                            #[inline(always)]
+                            || {
+                                let rows = gradient.chunks_exact_mut(columns).zip(normed.chunks_exact(columns));
+                                for (row, ((dy, normed), &inverse)) in rows.zip(inverses).enumerate() {
+                                    backward_row(dy, normed, &mut g, gamma, inverse, d_weight, d_bias);
+                                    narrow(&g, dy);
+                                    if let (Some(dropout), Some(d_input)) = (dropout, &mut d_input) {
+                                        dropout.apply_row(task * block + row, &mut g);
+                                        narrow(&g, &mut d_input[row * columns..][..columns]);
+                                    }
+                                }
+                            },
+                        );
+                    },
+                );
+            gradients.update::<S::Real>(&weight, |sum, fresh| collect_partial_sums(&partial_weight, sum, fresh));
+            gradients.update::<S::Real>(&bias, |sum, fresh| collect_partial_sums(&partial_bias, sum, fresh));
+            let d_input = d_input.map(|values| Tensor::from_buffer(values, &[rows, columns]));
+            match residual {
+                None => gradients.add::<S>(&input, d_input.unwrap_or(gradient)),
+                Some(residual) => {
+                    gradients.add::<S>(&input, d_input.unwrap_or_else(|| gradient.clone()));
+                    gradients.add::<S>(&residual, gradient);
                 }
-                (Some(residual), None) => {
-                    gradients.add::<T>(&input, gradient.clone());
-                    gradients.add::<T>(residual, gradient);
-                }
-                (None, _) => gradients.add::<T>(&input, gradient),
             }
             Ok(())
         }
     }))
 }
 
-/// One row forward. `statistics` gets the mean and 1 / √(variance + ε).
 #[inline(always)]
-fn normalise<T: Real>(s: &[T], y: &mut [T], gamma: &[T], beta: &[T], epsilon: f64, statistics: &mut [T]) {
-    let count = T::from_f64(s.len() as f64);
+fn widen<S: Float>(from: &[S], to: &mut [S::Real]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = from.widen();
+    }
+}
+
+#[inline(always)]
+fn narrow<S: Float>(from: &[S::Real], to: &mut [S]) {
+    for (to, &from) in to.iter_mut().zip(from) {
+        *to = S::narrow(from);
+    }
+}
+
+/// One row forward. Returns 1 / √(variance + ε).
+#[inline(always)]
+fn normalise<S: Float>(
+    s: &[S::Real],
+    normed: &mut [S],
+    y: &mut [S],
+    gamma: &[S::Real],
+    beta: &[S::Real],
+    epsilon: f64,
+) -> S::Real {
+    let count = S::Real::from_f64(s.len() as f64);
     let mean = reduce::sum(
         s,
         #[inline(always)]
@@ -205,39 +232,48 @@ fn normalise<T: Real>(s: &[T], y: &mut [T], gamma: &[T], beta: &[T], epsilon: f6
         #[inline(always)]
         |s| (s - mean) * (s - mean),
     ) / count;
-    let inverse = T::ONE / (variance + T::from_f64(epsilon)).sqrt();
-    for ((y, &s), (&gamma, &beta)) in y.iter_mut().zip(s).zip(gamma.iter().zip(beta)) {
-        *y = (s - mean) * inverse * gamma + beta;
+    let inverse = S::Real::ONE / (variance + S::Real::from_f64(epsilon)).sqrt();
+    let out = normed.iter_mut().zip(y);
+    for (((normed, y), &s), (&gamma, &beta)) in out.zip(s).zip(gamma.iter().zip(beta)) {
+        let x = (s - mean) * inverse;
+        *normed = S::narrow(x);
+        *y = S::narrow(x * gamma + beta);
     }
-    statistics[0] = mean;
-    statistics[1] = inverse;
+    inverse
 }
 
-/// One row backward: turns dy into ds and adds to the partial sums of dγ and dβ.
+/// One row backward: puts the gradient of the sum into `g` and adds to the partial sums of dγ and dβ.
 #[inline(always)]
-fn backward_row<T: Real>(dy: &mut [T], s: &[T], gamma: &[T], statistics: &[T], d_weight: &mut [T], d_bias: &mut [T]) {
-    let (mean, inverse) = (statistics[0], statistics[1]);
-    let count = T::from_f64(s.len() as f64);
-    for ((&dy, &s), (d_weight, d_bias)) in dy.iter().zip(s).zip(d_weight.iter_mut().zip(d_bias)) {
-        *d_weight += dy * (s - mean) * inverse;
-        *d_bias += dy;
+fn backward_row<S: Float>(
+    dy: &[S],
+    normed: &[S],
+    g: &mut [S::Real],
+    gamma: &[S::Real],
+    inverse: S::Real,
+    d_weight: &mut [S::Real],
+    d_bias: &mut [S::Real],
+) {
+    let count = S::Real::from_f64(dy.len() as f64);
+    for ((dy, normed), (d_weight, d_bias)) in dy.iter().zip(normed).zip(d_weight.iter_mut().zip(d_bias)) {
+        *d_weight += dy.widen() * normed.widen();
+        *d_bias += dy.widen();
     }
-    for (dy, &gamma) in dy.iter_mut().zip(gamma) {
-        *dy *= gamma;
+    for ((g, dy), &gamma) in g.iter_mut().zip(dy).zip(gamma) {
+        *g = dy.widen() * gamma;
     }
     let mean_g = reduce::sum(
-        dy,
+        g,
         #[inline(always)]
         |g| g,
     ) / count;
     let mean_gx = reduce::sum2(
-        dy,
-        s,
+        g,
+        normed,
         #[inline(always)]
-        |g, s| g * (s - mean) * inverse,
+        |g, x: S| g * x.widen(),
     ) / count;
-    for (g, &s) in dy.iter_mut().zip(s) {
-        *g = (*g - mean_g - (s - mean) * inverse * mean_gx) * inverse;
+    for (g, normed) in g.iter_mut().zip(normed) {
+        *g = (*g - mean_g - normed.widen() * mean_gx) * inverse;
     }
 }
 
