@@ -50,6 +50,9 @@ mod sealed {
 pub trait Element: sealed::Sealed + Copy + Default + Debug + PartialEq + Send + Sync + 'static {
     /// Its tag.
     const DTYPE: DType;
+    /// The bits of an element of at most 32, from the lowest on.
+    #[doc(hidden)]
+    fn bits(self) -> u32;
     #[doc(hidden)]
     fn wrap(buffer: Arc<Buffer<Self>>) -> Storage;
     #[doc(hidden)]
@@ -59,10 +62,15 @@ pub trait Element: sealed::Sealed + Copy + Default + Debug + PartialEq + Send + 
 }
 
 macro_rules! element {
-    ($type:ty, $variant:ident) => {
+    ($type:ty, $variant:ident, $bits:expr) => {
         impl sealed::Sealed for $type {}
         impl Element for $type {
             const DTYPE: DType = DType::$variant;
+            #[inline(always)]
+            fn bits(self) -> u32 {
+                let bits: fn(Self) -> u32 = $bits;
+                bits(self)
+            }
             fn wrap(buffer: Arc<Buffer<Self>>) -> Storage {
                 Storage::$variant(buffer)
             }
@@ -82,12 +90,12 @@ macro_rules! element {
     };
 }
 
-element!(f32, F32);
-element!(bf16, BF16);
-element!(f64, F64);
-element!(u32, U32);
-element!(u8, U8);
-element!(i8, I8);
+element!(f32, F32, f32::to_bits);
+element!(bf16, BF16, |value| value.to_bits() as u32);
+element!(f64, F64, |value| value.to_bits() as u32);
+element!(u32, U32, |value| value);
+element!(u8, U8, |value| value as u32);
+element!(i8, I8, |value| value as u8 as u32);
 
 /// A floating-point type that activations are kept in; kernels compute in [`Float::Real`].
 pub trait Float: Element {

@@ -225,6 +225,13 @@ impl<'a, O> Out<'a, O> {
         unsafe { self.piece(row, 0, self.columns) }
     }
 
+    /// The elements of every row.
+    pub fn into_rows(self) -> impl Iterator<Item = &'a mut [O]> {
+        // SAFETY: the rows lie inside of a borrow that lasts as long as what is given away, and each is given away once, by
+        // who gives `self` away.
+        (0..self.rows).map(move |row| unsafe { &mut *std::ptr::from_mut(self.piece(row, 0, self.columns)) })
+    }
+
     /// Some columns of a row.
     ///
     /// # Safety

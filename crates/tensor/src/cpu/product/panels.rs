@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::Element;
 use crate::buffer::Buffer;
+use crate::cpu::product::Out;
 use crate::cpu::vectorised;
 
 /// Panels smaller than this together are packed by the calling thread.
@@ -54,9 +55,15 @@ impl<T: Element, const LANES: usize> Panels<T, LANES> {
         line: impl Fn(usize) -> &'a [S] + Sync,
         convert: impl Fn(S) -> T + Sync,
     ) -> Self {
-        Self::packed(lines, |panel, out| {
-            lines_panel::<S, T, LANES>(lines, panel, out, &line, &convert)
-        })
+        let mut data = Buffer::scratch(lines.packed(LANES));
+        let pack = |(panel, out): (usize, &mut [T])| lines_panel::<S, T, LANES>(lines, panel, out, &line, &convert);
+        let panel = lines.panel(LANES).max(1);
+        if lines.packed(LANES) < PARALLEL_FROM {
+            data.chunks_exact_mut(panel).enumerate().for_each(pack);
+        } else {
+            data.par_chunks_exact_mut(panel).enumerate().for_each(pack);
+        }
+        Self { data, lines }
     }
 
     /// Packs lines that stand side by side: `across(k)` holds element k of every line.
@@ -65,23 +72,24 @@ impl<T: Element, const LANES: usize> Panels<T, LANES> {
         across: impl Fn(usize) -> &'a [S] + Sync,
         convert: impl Fn(S) -> T + Sync,
     ) -> Self {
-        Self::packed(lines, |panel, out| {
-            elements_panel::<S, T, LANES>(lines, panel, out, &across, &convert)
-        })
-    }
-
-    fn packed(lines: Lines, pack: impl Fn(usize, &mut [T]) + Sync) -> Self {
         let mut data = Buffer::scratch(lines.packed(LANES));
-        let panel = lines.panel(LANES);
-        if panel > 0 && data.len() < PARALLEL_FROM {
-            data.chunks_exact_mut(panel)
-                .enumerate()
-                .for_each(|(index, out)| pack(index, out));
-        } else if panel > 0 {
-            data.par_chunks_exact_mut(panel)
-                .enumerate()
-                .for_each(|(index, out)| pack(index, out));
+        if lines.packed(LANES) < PARALLEL_FROM {
+            pack_elements::<S, T, LANES>(&mut data, lines, across, convert);
+            return Self { data, lines };
         }
+        // Words rather than panels are shared among threads: what is read then lies in one piece.
+        let words = lines.words().div_ceil(4 * rayon::current_num_threads()).clamp(8, 64);
+        let mut rest = Out::new(&mut data, lines.count.div_ceil(LANES), lines.panel(LANES));
+        let mut parts = Vec::with_capacity(lines.words().div_ceil(words));
+        for first in (0..lines.words()).step_by(words) {
+            let part;
+            (part, rest) = rest.split_columns(words.min(lines.words() - first) * LANES * lines.group);
+            parts.push((first, part));
+        }
+        parts.into_par_iter().for_each(|(first, part)| {
+            let mut panels: Vec<&mut [T]> = part.into_rows().collect();
+            elements_of_words::<S, T, LANES>(lines, first, &mut panels, &across, &convert);
+        });
         Self { data, lines }
     }
 
@@ -117,9 +125,12 @@ pub fn pack_elements<'a, S: Copy + 'a, T: Element, const LANES: usize>(
     convert: impl Fn(S) -> T,
 ) {
     let panels = out[..lines.packed(LANES)].chunks_exact_mut(lines.panel(LANES).max(1));
-    panels
-        .enumerate()
-        .for_each(|(panel, out)| elements_panel::<S, T, LANES>(lines, panel, out, &across, &convert));
+    for (panel, out) in panels.enumerate() {
+        let first = panel * LANES;
+        let across = |element| &across(element)[first..];
+        let count = LANES.min(lines.count - first);
+        elements_of_words::<S, T, LANES>(Lines { count, ..lines }, 0, &mut [out], &across, &convert);
+    }
 }
 
 /// Runs `$function` with the size of a word known to the compiler.
@@ -147,14 +158,15 @@ fn lines_panel<'a, S: Copy + 'a, T: Element, const LANES: usize>(
     with_group!(lines, lines_panel_of, <S, T, LANES>, (lines, panel, out, line, convert));
 }
 
-fn elements_panel<'a, S: Copy + 'a, T: Element, const LANES: usize>(
+/// Packs some words of every panel; the first of them is `first`.
+fn elements_of_words<'a, S: Copy + 'a, T: Element, const LANES: usize>(
     lines: Lines,
-    panel: usize,
-    out: &mut [T],
+    first: usize,
+    panels: &mut [&mut [T]],
     across: &impl Fn(usize) -> &'a [S],
     convert: &impl Fn(S) -> T,
 ) {
-    with_group!(lines, elements_panel_of, <S, T, LANES>, (lines, panel, out, across, convert));
+    with_group!(lines, elements_of_words_of, <S, T, LANES>, (lines, first, panels, across, convert));
 }
 
 #[inline(always)]
@@ -172,60 +184,79 @@ fn lines_panel_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP:
     if present < LANES || !inner.is_multiple_of(GROUP) {
         out.fill(T::default());
     }
-    let mut converted = [[T::default(); GROUP]; CHUNK];
+    let mut converted = [T::default(); 4 * CHUNK];
     for start in (0..inner).step_by(CHUNK * GROUP) {
         for lane in 0..present {
             let source = &line(first + lane)[start..inner.min(start + CHUNK * GROUP)];
-            let (whole, rest) = source.as_chunks::<GROUP>();
-            for (converted, values) in converted.iter_mut().zip(whole) {
-                for element in 0..GROUP {
-                    converted[element] = convert(values[element]);
-                }
+            for (converted, &value) in converted.iter_mut().zip(source) {
+                *converted = convert(value);
             }
-            let out = &mut out[start * LANES + lane * GROUP..];
-            for (word, converted) in converted[..whole.len()].iter().enumerate() {
-                out[word * LANES * GROUP..][..GROUP].copy_from_slice(converted);
+            let (whole, rest) = converted[..source.len()].as_chunks::<GROUP>();
+            let (out, _) = out[start * LANES..].as_chunks_mut::<GROUP>();
+            for (word, values) in whole.iter().enumerate() {
+                out[word * LANES + lane] = *values;
             }
             if !rest.is_empty() {
-                let out = &mut out[whole.len() * LANES * GROUP..];
-                out.iter_mut().zip(rest).for_each(|(out, &value)| *out = convert(value));
+                out[whole.len() * LANES + lane][..rest.len()].copy_from_slice(rest);
             }
         }
     }
 }
 
 #[inline(always)]
-fn elements_panel_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP: usize>(
+fn elements_of_words_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP: usize>(
     lines: Lines,
-    panel: usize,
-    out: &mut [T],
+    first: usize,
+    panels: &mut [&mut [T]],
     across: &impl Fn(usize) -> &'a [S],
     convert: &impl Fn(S) -> T,
 ) {
-    let first = panel * LANES;
-    let present = LANES.min(lines.count - first);
-    for (word, out) in out.chunks_exact_mut(LANES * GROUP).enumerate() {
-        let elements = GROUP.min(lines.inner - word * GROUP);
-        if present == LANES && elements == GROUP {
-            let mut converted = [[T::default(); LANES]; GROUP];
-            for (element, converted) in converted.iter_mut().enumerate() {
-                let source = &across(word * GROUP + element)[first..first + LANES];
+    let words = panels.first().map_or(0, |panel| panel.len() / (LANES * GROUP));
+    // Whole rows are converted first, in a loop that vectorises whatever the conversion is.
+    let width = lines.count.next_multiple_of(LANES);
+    let mut converted = vec![T::default(); GROUP * width];
+    for word in 0..words {
+        let element = (first + word) * GROUP;
+        for (index, converted) in converted.chunks_exact_mut(width).enumerate() {
+            if element + index < lines.inner {
+                let source = &across(element + index)[..lines.count];
                 for (converted, &value) in converted.iter_mut().zip(source) {
                     *converted = convert(value);
                 }
+            } else {
+                converted.fill(T::default());
             }
-            for lane in 0..LANES {
-                for element in 0..GROUP {
-                    out[lane * GROUP + element] = converted[element][lane];
-                }
+        }
+        for (panel, out) in panels.iter_mut().enumerate() {
+            let rows: [&[T]; GROUP] = std::array::from_fn(
+                #[inline(always)]
+                |index| &converted[index * width + panel * LANES..][..LANES],
+            );
+            interleave::<T, LANES, GROUP>(rows, &mut out[word * LANES * GROUP..][..LANES * GROUP]);
+        }
+    }
+}
+
+/// Puts the elements of the rows side by side: those that belong to one word.
+#[inline(always)]
+fn interleave<T: Element, const LANES: usize, const GROUP: usize>(rows: [&[T]; GROUP], out: &mut [T]) {
+    if GROUP == 1 {
+        out.copy_from_slice(rows[0]);
+    } else if cfg!(target_endian = "little") && GROUP * size_of::<T>() == size_of::<u32>() {
+        // Words are put together as numbers, which vectorises where moving their parts does not.
+        let mut words = [0u32; LANES];
+        for (index, row) in rows.iter().enumerate() {
+            for (word, value) in words.iter_mut().zip(*row) {
+                *word |= value.bits() << (index * 8 * size_of::<T>());
             }
-        } else {
-            out.fill(T::default());
-            for element in 0..elements {
-                let source = &across(word * GROUP + element)[first..first + present];
-                for (lane, &value) in source.iter().enumerate() {
-                    out[lane * GROUP + element] = convert(value);
-                }
+        }
+        assert_eq!(out.len(), LANES * GROUP);
+        // SAFETY: `out` is as long as the words, and any bits make elements. Words are in the order of the machine's bytes.
+        unsafe { std::ptr::copy_nonoverlapping(words.as_ptr().cast(), out.as_mut_ptr(), out.len()) };
+    } else {
+        for (lane, out) in out.chunks_exact_mut(GROUP).enumerate() {
+            for (out, row) in out.iter_mut().zip(rows) {
+                *out = row[lane];
             }
         }
     }
