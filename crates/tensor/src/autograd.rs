@@ -1,12 +1,14 @@
 //! The reverse-mode tape: operations record what undoes them, [`Tape::backward`] plays the recording backwards.
 //!
 //! A tape holds about fifteen entries for each layer, because operations are coarse (`ops/`). What an operation needs for
-//! its gradient lives in its entry and is freed as soon as that entry has been played.
+//! its gradient lives in its entry and is freed as soon as that entry has been played. A whole piece of work can be one
+//! entry that keeps only its inputs and is computed again when it is played: [`Tape::recomputed`].
 
 use std::cell::RefCell;
 
 use crate::buffer::Buffer;
 use crate::cpu::{for_each_rows, reduce};
+use crate::ops::with_float;
 use crate::{DType, Error, Float, ParameterId, Parameters, Result, Tensor};
 
 /// What an operation left on the tape: takes the gradient of its output and passes gradients on to its inputs.
@@ -79,6 +81,7 @@ impl Destination {
 pub struct Tape {
     /// `None`: predict only, record nothing.
     entries: Option<RefCell<Vec<Backward>>>,
+    recomputes: bool,
 }
 
 impl Tape {
@@ -86,12 +89,27 @@ impl Tape {
     pub fn recording() -> Self {
         Self {
             entries: Some(RefCell::default()),
+            recomputes: false,
+        }
+    }
+
+    /// A tape for training that keeps less and takes longer: what is run by [`Tape::recomputed`] is run again on the way
+    /// back.
+    pub fn recomputing() -> Self {
+        Self {
+            recomputes: true,
+            ..Self::recording()
         }
     }
 
     /// A tape for prediction: values are freed as soon as the model lets go of them.
     pub fn inference() -> Self {
-        Self { entries: None }
+        Self::default()
+    }
+
+    /// Whether [`Tape::recomputed`] runs its work again on the way back.
+    pub fn recomputes(&self) -> bool {
+        self.recomputes
     }
 
     /// A value without a gradient.
@@ -132,31 +150,97 @@ impl Tape {
         Var { value, source }
     }
 
+    /// Runs `forward` on `inputs`. On a tape made by [`Tape::recomputing`], only the inputs are kept, and on the way back
+    /// `forward` is run once more to get at its gradient (Chen et al. 2016, <https://arxiv.org/abs/1604.06174>): it must do
+    /// the same each time. The gradients are those of any other tape, to the bit.
+    ///
+    /// # Errors
+    /// Those of `forward`, and [`Error::NothingRecorded`] in [`Tape::backward`] if its result is no result of an operation.
+    pub fn recomputed<F>(&self, inputs: &[&Var], forward: F) -> Result<Var>
+    where
+        F: Fn(&Self, &[Var]) -> Result<Var> + 'static,
+    {
+        let inputs: Vec<Var> = inputs.iter().map(|&input| input.clone()).collect();
+        let Some(entries) = self.entries.as_ref().filter(|_| self.recomputes) else {
+            return forward(self, &inputs);
+        };
+        let value = forward(&Self::inference(), &inputs)?.into_value();
+        let mut entries = entries.borrow_mut();
+        // Recorded whether or not an input needs a gradient: parameters that only `forward` knows may.
+        entries.push(Box::new(move |gradient, gradients| {
+            let tape = Self::recording();
+            let leaves: Vec<Var> = inputs.iter().map(|input| tape.leaf(input)).collect();
+            // The result itself is of no use, and as large as an input.
+            let source = forward(&tape, &leaves)?.source;
+            drop(leaves);
+            let Source::Entry(last) = source else {
+                return Err(Error::NothingRecorded);
+            };
+            let passed_on = tape.play(last, gradient, gradients.parameters, inputs.len())?;
+            for (input, gradient) in inputs.iter().zip(passed_on) {
+                if let Some(gradient) = gradient {
+                    with_float!("recomputed", gradient, S => { gradients.add::<S>(&input.destination(), gradient); Ok(()) })?;
+                }
+            }
+            Ok(())
+        }));
+        let source = Source::Entry(entries.len() - 1);
+        Ok(Var { value, source })
+    }
+
+    /// The input of work that is recorded again. It gets an entry that does nothing, in whose slot its gradient stays, if
+    /// that is where its gradient goes.
+    fn leaf(&self, input: &Var) -> Var {
+        let mut leaf = input.clone();
+        if let Some(entries) = &self.entries {
+            let mut entries = entries.borrow_mut();
+            entries.push(Box::new(|_, _| Ok(())));
+            if let Source::Entry(index) = &mut leaf.source {
+                *index = entries.len() - 1;
+            }
+        }
+        leaf
+    }
+
     /// Adds the gradient of `loss` (one element) with respect to every parameter to `parameters`.
     ///
     /// # Errors
     /// [`Error::NothingRecorded`] if `loss` depends on no parameter.
     pub fn backward(self, loss: &Var, parameters: &mut ParameterGradients) -> Result<()> {
-        let (Some(entries), Source::Entry(last)) = (self.entries, loss.source) else {
+        let Source::Entry(last) = loss.source else {
             return Err(Error::NothingRecorded);
         };
         let seed = match loss.value.dtype() {
             DType::F64 => Tensor::scalar(1.0f64),
             _ => Tensor::scalar(1.0f32),
         };
-        let mut entries = entries.into_inner();
+        self.play(last, seed, parameters, 0)?;
+        Ok(())
+    }
+
+    /// Plays the entries from `last` back, without the first `leaves`, whose gradients are returned.
+    fn play(
+        self,
+        last: usize,
+        gradient: Tensor,
+        parameters: &mut ParameterGradients,
+        leaves: usize,
+    ) -> Result<Vec<Option<Tensor>>> {
+        let mut entries = self.entries.map(RefCell::into_inner).unwrap_or_default();
         entries.truncate(last + 1);
         let mut gradients = Gradients {
             entries: vec![None; last + 1],
             parameters,
         };
-        gradients.entries[last] = Some(seed);
-        while let Some(backward) = entries.pop() {
+        gradients.entries[last] = Some(gradient);
+        while entries.len() > leaves
+            && let Some(backward) = entries.pop()
+        {
             if let Some(gradient) = gradients.entries[entries.len()].take() {
                 backward(gradient, &mut gradients)?;
             }
         }
-        Ok(())
+        Ok(gradients.entries)
     }
 }
 
@@ -204,7 +288,16 @@ impl Gradients<'_> {
         let fresh = slot.is_none();
         let sum = slot.get_or_insert_with(|| {
             let spare = spare.filter(|spare| spare.dtype() == S::DTYPE);
-            spare.unwrap_or_else(|| Tensor::from_buffer(Buffer::<S>::scratch(shape.iter().product()), shape))
+            spare.unwrap_or_else(|| {
+                let len = shape.iter().product();
+                let lasts = matches!(of.source, Source::Parameter(_));
+                let storage = if lasts {
+                    Buffer::<S>::lasting_zeros
+                } else {
+                    Buffer::scratch
+                };
+                Tensor::from_buffer(storage(len), shape)
+            })
         });
         if let Some(sum) = sum.as_mut_slice::<S>() {
             kernel(sum, fresh);
@@ -216,8 +309,7 @@ impl Gradients<'_> {
 #[derive(Debug, Default)]
 pub struct ParameterGradients {
     sums: Vec<Option<Tensor>>,
-    /// Storage of sums that were forgotten. It stays apart from that of activations: else both would take each other's
-    /// place in every step, and fresh pages cost more than the room that is saved.
+    /// Storage of sums that were forgotten, for the next step.
     spare: Vec<Option<Tensor>>,
 }
 
@@ -258,5 +350,148 @@ impl ParameterGradients {
                 *spare = Some(sum);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::Affine;
+    use crate::ops::testing::normal;
+    use crate::{Activation, Dropout, ops};
+
+    /// Two parameters, used by every layer.
+    fn parameters() -> (Parameters, [ParameterId; 2]) {
+        let mut parameters = Parameters::default();
+        let ids = [(1, "first"), (2, "second")].map(|(seed, name)| {
+            let value = normal(seed, &[6, 6]).to_dtype(DType::F32);
+            parameters.add(name, value)
+        });
+        (parameters, ids)
+    }
+
+    /// One layer, with a residual connection and a dropout mask of its own.
+    fn layer(tape: &Tape, parameters: &Parameters, input: &Var, residual: &Var, site: u64) -> Result<Var> {
+        let [first, second] = ["first", "second"]
+            .map(|name| parameters.find(name).unwrap())
+            .map(|id| tape.parameter(parameters, id));
+        let inner = {
+            let parts = [Affine {
+                weight: &first,
+                bias: None,
+            }];
+            ops::activate(
+                tape,
+                &ops::linear(tape, input, Activation::Identity, &parts)?,
+                Activation::Gelu,
+            )?
+        };
+        let inner = ops::dropout(tape, &inner, Dropout::new(0.3, 1, 2, site, 0))?;
+        let output = ops::linear(
+            tape,
+            &inner,
+            Activation::Tanh,
+            &[Affine {
+                weight: &second,
+                bias: None,
+            }],
+        )?;
+        let ones = tape.constant(Tensor::from_vec(vec![1.0f32; 6], &[6])?);
+        let zeros = tape.constant(Tensor::zeros::<f32>(&[6]));
+        ops::residual_dropout_norm(tape, &output, residual, &ones, &zeros, 1e-5, None)
+    }
+
+    /// The bits of the loss and of both gradients after three layers; the second takes its input twice, the third takes a
+    /// parameter.
+    fn run(tape: Tape) -> Vec<u32> {
+        let (parameters, [first, second]) = parameters();
+        let start = tape.parameter(&parameters, first);
+        let constant = tape.constant(normal(3, &[6, 6]).to_dtype(DType::F32));
+        let mut hidden = start.clone();
+        for (site, residual) in [Some(&constant), None, Some(&start)].into_iter().enumerate() {
+            let (residual, parameters) = (residual.unwrap_or(&hidden).clone(), parameters.clone());
+            let forward =
+                move |tape: &Tape, inputs: &[Var]| layer(tape, &parameters, &inputs[0], &inputs[1], site as u64);
+            hidden = tape.recomputed(&[&hidden, &residual], forward).unwrap();
+        }
+        let loss = ops::mean_squared_error(&tape, &hidden, &[0.5; 36], 3.0).unwrap();
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        // As for the second part of a batch: there are gradients already.
+        gradients.sums[second.0] = Some(normal(4, &[6, 6]).to_dtype(DType::F32));
+        tape.backward(&loss, &mut gradients).unwrap();
+        let tensors = [Some(loss.value()), gradients.get(first), gradients.get(second)];
+        let bits = |tensor: Option<&Tensor>| tensor.unwrap().to_f32_vec().into_iter().map(f32::to_bits);
+        tensors.into_iter().flat_map(bits).collect()
+    }
+
+    #[test]
+    fn what_is_recomputed_has_the_same_gradients_to_the_bit() {
+        let (kept, recomputed) = (run(Tape::recording()), run(Tape::recomputing()));
+        assert!(kept.len() == 73 && kept == recomputed);
+    }
+
+    #[test]
+    fn parameters_within_get_gradients_even_if_no_input_does() {
+        let (parameters, [first, _]) = parameters();
+        let tape = Tape::recomputing();
+        let input = tape.constant(normal(3, &[6, 6]).to_dtype(DType::F32));
+        let inner = parameters.clone();
+        let output = tape
+            .recomputed(&[&input], move |tape, inputs| {
+                // Work within work.
+                let inner = inner.clone();
+                tape.recomputed(&[&inputs[0]], move |tape, inputs| {
+                    layer(tape, &inner, &inputs[0], &inputs[0], 0)
+                })
+            })
+            .unwrap();
+        let loss = ops::mean_squared_error(&tape, &output, &[0.5; 36], 3.0).unwrap();
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        tape.backward(&loss, &mut gradients).unwrap();
+        assert!(
+            gradients
+                .get(first)
+                .unwrap()
+                .to_f64_vec()
+                .iter()
+                .any(|&value| value != 0.0)
+        );
+    }
+
+    #[test]
+    fn work_that_hands_on_its_input_hands_on_the_gradient() {
+        let (parameters, [first, _]) = parameters();
+        let gradient = |tape: Tape| {
+            let start = tape.parameter(&parameters, first);
+            let hidden = ops::linear(
+                &tape,
+                &start,
+                Activation::Tanh,
+                &[Affine {
+                    weight: &start,
+                    bias: None,
+                }],
+            )
+            .unwrap();
+            let same = tape.recomputed(&[&hidden], |_, inputs| Ok(inputs[0].clone())).unwrap();
+            let loss = ops::mean_squared_error(&tape, &same, &[0.5; 36], 3.0).unwrap();
+            let mut gradients = ParameterGradients::for_parameters(&parameters);
+            tape.backward(&loss, &mut gradients).unwrap();
+            gradients.get(first).unwrap().to_f64_vec()
+        };
+        assert_eq!(gradient(Tape::recomputing()), gradient(Tape::recording()));
+    }
+
+    #[test]
+    fn work_whose_result_is_no_result_of_an_operation_is_refused() {
+        let (parameters, _) = parameters();
+        let tape = Tape::recomputing();
+        let value = normal(3, &[6, 6]).to_dtype(DType::F32);
+        let output = tape
+            .recomputed(&[], move |tape, _| Ok(tape.constant(value.clone())))
+            .unwrap();
+        let loss = ops::mean_squared_error(&tape, &output, &[0.5; 36], 3.0).unwrap();
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        assert_eq!(tape.backward(&loss, &mut gradients), Err(Error::NothingRecorded));
     }
 }

@@ -1,5 +1,8 @@
 //! Storage that is handed back to a pool instead of to the system: a training step asks for the same sizes again and
 //! again, and fresh pages cost more than the arithmetic done in them.
+//!
+//! What stays for the whole run (weights, their gradients and moments) is not from the pool: it is exactly as long as it
+//! must be, and no part of the slack that the pool is allowed.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -130,6 +133,8 @@ impl<T> Shelves<T> {
 pub struct Buffer<T: Element> {
     storage: Vec<Line>,
     len: usize,
+    /// Whether the storage goes back to the pool.
+    pooled: bool,
     element: PhantomData<T>,
 }
 
@@ -153,11 +158,25 @@ impl<T: Element> Buffer<T> {
     pub fn scratch(len: usize) -> Self {
         let (lines, pooled) = class::<T>(len);
         let storage = if pooled { POOL.take(lines) } else { None };
-        let storage = storage.unwrap_or_else(|| vec![Line([0; LINE_BYTES]); lines]);
+        Self::counted(
+            storage.unwrap_or_else(|| vec![Line([0; LINE_BYTES]); lines]),
+            len,
+            pooled,
+        )
+    }
+
+    /// `len` zeros that are to stay, in storage of their own.
+    pub fn lasting_zeros(len: usize) -> Self {
+        let lines = (len * size_of::<T>()).div_ceil(LINE_BYTES);
+        Self::counted(vec![Line([0; LINE_BYTES]); lines], len, false)
+    }
+
+    fn counted(storage: Vec<Line>, len: usize, pooled: bool) -> Self {
         memory::count(size_of_val(storage.as_slice()));
         Self {
             storage,
             len,
+            pooled,
             element: PhantomData,
         }
     }
@@ -172,15 +191,20 @@ impl<T: Element> Buffer<T> {
 
 impl<T: Element> From<Vec<T>> for Buffer<T> {
     fn from(values: Vec<T>) -> Self {
-        let mut buffer = Self::scratch(values.len());
+        let mut buffer = Self::lasting_zeros(values.len());
         buffer.copy_from_slice(&values);
         buffer
     }
 }
 
 impl<T: Element> Clone for Buffer<T> {
+    /// A copy of what was to stay is to stay too.
     fn clone(&self) -> Self {
-        let mut copy = Self::scratch(self.len);
+        let mut copy = if self.pooled {
+            Self::scratch(self.len)
+        } else {
+            Self::lasting_zeros(self.len)
+        };
         copy.copy_from_slice(self);
         copy
     }
@@ -189,8 +213,8 @@ impl<T: Element> Clone for Buffer<T> {
 impl<T: Element> Drop for Buffer<T> {
     fn drop(&mut self) {
         memory::discount(size_of_val(self.storage.as_slice()));
-        let (lines, pooled) = class::<T>(self.len);
-        if pooled {
+        if self.pooled {
+            let (lines, _) = class::<T>(self.len);
             POOL.give(std::mem::take(&mut self.storage), lines);
         }
     }

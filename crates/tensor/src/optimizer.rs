@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use crate::buffer::Buffer;
 use crate::cpu::vectorised;
 use crate::ops::with_real;
 use crate::{ParameterGradients, ParameterId, Parameters, Real, Result, Tensor};
@@ -115,8 +116,8 @@ impl AdamW {
             rate: T::from_f64(learning_rate / correction1),
         };
         let shape = value.shape().to_vec();
-        let moments =
-            self.moments[id.0].get_or_insert_with(|| [Tensor::zeros::<T>(&shape), Tensor::zeros::<T>(&shape)]);
+        let zeros = || Tensor::from_buffer(Buffer::<T>::lasting_zeros(gradient.len()), &shape);
+        let moments = self.moments[id.0].get_or_insert_with(|| [zeros(), zeros()]);
         let [first, second] = moments;
         let gradient = gradient.slice::<T>("adamw", "gradient")?;
         let slices = [value, first, second].map(|tensor| {
