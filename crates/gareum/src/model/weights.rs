@@ -2,20 +2,29 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use half::{bf16, f16};
 use safetensors::tensor::{Metadata, TensorInfo};
-use safetensors::{Dtype, SafeTensors};
+use safetensors::{Dtype, SafeTensorError};
 use tensor::{Parameters, Tensor};
 
 use super::ModelError;
 
-/// The tensors of a checkpoint, and which of them have been used.
+/// A longer header is a damaged one, as for `safetensors` itself.
+const MAX_HEADER_BYTES: u64 = 100_000_000;
+
+/// Values are read and written so many at a time: no tensor is in memory twice.
+const CHUNK: usize = 1 << 16;
+
+/// The tensors of a checkpoint, and which of them have been used. Each is read from the file when it is asked for.
 pub struct LoadedWeights {
     path: PathBuf,
-    data: Vec<u8>,
+    file: File,
+    metadata: Metadata,
+    /// Where the values start in the file.
+    values_start: u64,
     names: BTreeSet<String>,
     used: BTreeSet<String>,
 }
@@ -43,15 +52,20 @@ impl LoadedWeights {
     /// # Errors
     /// [`ModelError::Read`] if there is none, [`ModelError::Weights`] if it is truncated or damaged.
     pub fn open(path: PathBuf) -> Result<Self, ModelError> {
-        let data = std::fs::read(&path).map_err(|error| ModelError::Read {
+        let failed = |error: std::io::Error| ModelError::Read {
             path: path.clone(),
             reason: error.to_string(),
-        })?;
-        let names = match SafeTensors::deserialize(&data) {
-            Ok(tensors) => tensors.names().into_iter().map(str::to_owned).collect(),
+        };
+        let file = File::open(&path).map_err(failed)?;
+        let length = file.metadata().map_err(failed)?.len();
+        let (values_start, metadata) = match read_header(&file, length) {
+            Ok(read) => read,
+            Err(SafeTensorError::IoError(error)) => return Err(failed(error)),
             Err(error) => {
-                let reason = format!("not a complete safetensors file ({} bytes): {error}", data.len());
-                let hint = match data.starts_with(b"version https://git-lfs") {
+                let reason = format!("not a complete safetensors file ({length} bytes): {error}");
+                let mut start = Vec::new();
+                let read = (&file).rewind().and_then(|()| (&file).take(64).read_to_end(&mut start));
+                let hint = match read.is_ok() && start.starts_with(b"version https://git-lfs") {
                     true => "this is a pointer of Git LFS; `git lfs pull` brings the file itself",
                     false => "copy or download the file again",
                 };
@@ -60,8 +74,10 @@ impl LoadedWeights {
         };
         Ok(Self {
             path,
-            data,
-            names,
+            file,
+            values_start,
+            names: metadata.offset_keys().into_iter().collect(),
+            metadata,
             used: BTreeSet::new(),
         })
     }
@@ -120,18 +136,28 @@ impl LoadedWeights {
             path: self.path.clone(),
             reason,
         };
-        let tensors = SafeTensors::deserialize(&self.data).map_err(|error| failed(error.to_string()))?;
-        let view = tensors.tensor(name).map_err(|error| failed(error.to_string()))?;
-        let shape = view.shape();
-        let bytes = view.data();
-        fn convert<const N: usize, T>(bytes: &[u8], read: impl Fn([u8; N]) -> T) -> Vec<T> {
-            bytes.as_chunks::<N>().0.iter().map(|chunk| read(*chunk)).collect()
-        }
-        Ok(match view.dtype() {
-            Dtype::F32 => Tensor::from_vec(convert(bytes, f32::from_le_bytes), shape)?,
-            Dtype::F16 => Tensor::from_vec(convert(bytes, |b| f16::from_le_bytes(b).to_f32()), shape)?,
-            Dtype::BF16 => Tensor::from_vec(convert(bytes, |b| bf16::from_le_bytes(b).to_f32()), shape)?,
-            Dtype::F64 => Tensor::from_vec(convert(bytes, f64::from_le_bytes), shape)?,
+        let info = self
+            .metadata
+            .info(name)
+            .ok_or_else(|| failed(format!("there is no tensor `{name}`")))?;
+        let values = Values {
+            file: &self.file,
+            start: self.values_start + info.data_offsets.0 as u64,
+            count: info.shape.iter().product(),
+        };
+        let unreadable = |error: std::io::Error| failed(error.to_string());
+        let shape = &info.shape;
+        Ok(match info.dtype {
+            Dtype::F32 => Tensor::from_vec(values.read(f32::from_le_bytes).map_err(unreadable)?, shape)?,
+            Dtype::F16 => Tensor::from_vec(
+                values.read(|b| f16::from_le_bytes(b).to_f32()).map_err(unreadable)?,
+                shape,
+            )?,
+            Dtype::BF16 => Tensor::from_vec(
+                values.read(|b| bf16::from_le_bytes(b).to_f32()).map_err(unreadable)?,
+                shape,
+            )?,
+            Dtype::F64 => Tensor::from_vec(values.read(f64::from_le_bytes).map_err(unreadable)?, shape)?,
             other => {
                 return Err(failed(format!(
                     "`{name}` holds {other:?}, expected F32, F16, BF16 or F64"
@@ -156,6 +182,52 @@ impl LoadedWeights {
     }
 }
 
+/// Reads what stands before the values (see [`header`]): where they start, and what they are. They must fill the file.
+fn read_header(mut file: &File, length: u64) -> Result<(u64, Metadata), SafeTensorError> {
+    if length < 8 {
+        return Err(SafeTensorError::HeaderTooSmall);
+    }
+    let mut size = [0; 8];
+    file.read_exact(&mut size)?;
+    let size = u64::from_le_bytes(size);
+    if size > MAX_HEADER_BYTES {
+        return Err(SafeTensorError::HeaderTooLarge);
+    }
+    if size > length - 8 {
+        return Err(SafeTensorError::InvalidHeaderLength);
+    }
+    let mut description = vec![0; size as usize];
+    file.read_exact(&mut description)?;
+    let description = str::from_utf8(&description).map_err(SafeTensorError::InvalidHeader)?;
+    let metadata: Metadata =
+        serde_json::from_str(description).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    if 8 + size + metadata.data_len() as u64 != length {
+        return Err(SafeTensorError::MetadataIncompleteBuffer);
+    }
+    Ok((8 + size, metadata))
+}
+
+/// Values in a file.
+struct Values<'a> {
+    file: &'a File,
+    start: u64,
+    count: usize,
+}
+
+impl Values<'_> {
+    fn read<const N: usize, T>(&self, convert: impl Fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
+        let mut file = self.file;
+        file.seek(SeekFrom::Start(self.start))?;
+        let (mut values, mut bytes) = (Vec::with_capacity(self.count), vec![0; CHUNK * N]);
+        while values.len() < self.count {
+            let bytes = &mut bytes[..(self.count - values.len()).min(CHUNK) * N];
+            file.read_exact(bytes)?;
+            values.extend(bytes.as_chunks::<N>().0.iter().map(|chunk| convert(*chunk)));
+        }
+        Ok(values)
+    }
+}
+
 /// Writes parameters in `f32`, as `save_pretrained` of `transformers` does.
 ///
 /// # Errors
@@ -173,18 +245,24 @@ pub fn save_tensors<'a>(path: &Path, tensors: impl Iterator<Item = (String, &'a 
     let write = |temporary: &Path| {
         let mut file = BufWriter::new(File::create(temporary)?);
         file.write_all(&header(&tensors)?)?;
-        // Converted one tensor at a time: a checkpoint should not need the memory of a second model.
+        // A checkpoint should not need the memory of a second model.
         for tensor in tensors.values() {
-            let bytes: Vec<u8> = tensor
-                .to_f32_vec()
-                .iter()
-                .flat_map(|value| value.to_le_bytes())
-                .collect();
-            file.write_all(&bytes)?;
+            match tensor.as_slice::<f32>() {
+                Some(values) => write_values(&mut file, values)?,
+                None => write_values(&mut file, &tensor.to_f32_vec())?,
+            }
         }
         file.flush()
     };
     Ok(crate::files::replace_atomically(path, write)?)
+}
+
+fn write_values(file: &mut impl Write, values: &[f32]) -> std::io::Result<()> {
+    for chunk in values.chunks(CHUNK) {
+        let bytes: Vec<u8> = chunk.iter().flat_map(|value| value.to_le_bytes()).collect();
+        file.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// What stands before the values: its own length and a description, filled up to eight bytes. (The crate's own writer to files makes them
