@@ -2,6 +2,10 @@
 //!
 //! Dropout sites are numbered so that masks stay the same when code moves: embeddings 0; layer l: attention probabilities
 //! 3l + 1, attention output 3l + 2, feed-forward output 3l + 3; head: input 3L + 1, hidden 3L + 2.
+//!
+//! On a tape that recomputes, each layer is one entry that keeps the layer's input.
+
+use std::rc::Rc;
 
 use tensor::Var;
 
@@ -41,9 +45,17 @@ impl Encoder {
     /// `[tokens, hidden_size]`
     pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
         let mut hidden = self.embeddings.forward(pass)?;
+        let shared = pass.tape.recomputes().then(|| Rc::new(pass.share()));
         for layer in &self.layers {
-            hidden = layer.attention.forward(pass, &hidden)?;
-            hidden = layer.feed_forward.forward(pass, &hidden)?;
+            hidden = match &shared {
+                None => layer.forward(pass, hidden)?,
+                Some(shared) => {
+                    let (layer, shared) = (layer.clone(), Rc::clone(shared));
+                    pass.tape.recomputed(&[&hidden], move |tape, inputs| {
+                        layer.forward(&shared.on(tape), inputs[0].clone())
+                    })?
+                }
+            };
         }
         Ok(hidden)
     }
@@ -61,5 +73,14 @@ impl Encoder {
             .linears()
             .into_iter()
             .chain(self.layers.iter().flat_map(of_layer))
+    }
+}
+
+impl Layer {
+    /// `[tokens, hidden_size]` to the same.
+    fn forward(&self, pass: &Pass<'_>, mut hidden: Var) -> tensor::Result<Var> {
+        // Where nothing is recorded, this frees the layer's input.
+        hidden = self.attention.forward(pass, &hidden)?;
+        self.feed_forward.forward(pass, &hidden)
     }
 }

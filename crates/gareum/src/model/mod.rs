@@ -53,7 +53,36 @@ pub(crate) struct Pass<'a> {
     pub packed: Option<&'a PackedLinears>,
 }
 
+/// What a pass is made of, for work that outlives it because it is done again on the way back. Cheap beside a layer: the
+/// parameters share their storage with the model's.
+pub(crate) struct SharedPass {
+    parameters: Parameters,
+    batch: PackedBatch,
+    noise: Option<Noise>,
+}
+
+impl SharedPass {
+    /// The pass on another tape.
+    pub fn on<'a>(&'a self, tape: &'a Tape) -> Pass<'a> {
+        Pass {
+            tape,
+            parameters: &self.parameters,
+            batch: &self.batch,
+            noise: self.noise,
+        }
+    }
+}
+
 impl Pass<'_> {
+    /// All of it but the tape.
+    pub fn share(&self) -> SharedPass {
+        SharedPass {
+            parameters: self.parameters.clone(),
+            batch: self.batch.clone(),
+            noise: self.noise,
+        }
+    }
+
     /// A trainable tensor on the tape.
     pub fn parameter(&self, id: ParameterId) -> Var {
         self.tape.parameter(self.parameters, id)
