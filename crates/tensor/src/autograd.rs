@@ -5,11 +5,13 @@
 //! entry that keeps only its inputs and is computed again when it is played: [`Tape::recomputed`].
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::ops::Range;
 
 use crate::buffer::Buffer;
 use crate::cpu::{for_each_rows, reduce};
 use crate::ops::with_float;
-use crate::{DType, Error, Float, ParameterId, Parameters, Result, Tensor};
+use crate::{DType, Error, Float, ParameterId, Parameters, Real, Result, Tensor};
 
 /// What an operation left on the tape: takes the gradient of its output and passes gradients on to its inputs.
 type Backward = Box<dyn FnOnce(Tensor, &mut Gradients<'_>) -> Result<()>>;
@@ -281,7 +283,10 @@ impl Gradients<'_> {
     pub(crate) fn update<S: Float>(&mut self, of: &Destination, kernel: impl FnOnce(&mut [S], bool)) {
         let shape = &of.shape;
         let spare = match of.source {
-            Source::Parameter(id) => self.parameters.spare[id.0].take(),
+            Source::Parameter(id) => {
+                self.parameters.rows[id.0] = None;
+                self.parameters.spare[id.0].take().map(|spare| spare.values)
+            }
             _ => None,
         };
         let Some(slot) = self.slot(of) else { return };
@@ -303,14 +308,58 @@ impl Gradients<'_> {
             kernel(sum, fresh);
         }
     }
+
+    /// Adds to some rows of the gradient of `of`, a matrix: `kernel` gets all of it, zeros where nothing was added, and changes
+    /// no other rows than these. Of a table with many rows, the others are then never touched.
+    pub(crate) fn update_rows<R: Real>(&mut self, of: &Destination, rows: &[u32], kernel: impl FnOnce(&mut [R])) {
+        if let Source::Parameter(id) = of.source
+            && self.parameters.sums[id.0].is_none()
+        {
+            let zeros = self.parameters.spare[id.0].take().filter(|spare| spare.is_zero);
+            let zeros = zeros
+                .map(|spare| spare.values)
+                .filter(|zeros| zeros.dtype() == R::DTYPE);
+            let zeros = zeros.unwrap_or_else(|| {
+                Tensor::from_buffer(Buffer::<R>::lasting_zeros(of.shape.iter().product()), &of.shape)
+            });
+            self.parameters.sums[id.0] = Some(zeros);
+            self.parameters.rows[id.0] = Some(BTreeSet::new());
+        }
+        if let Source::Parameter(id) = of.source
+            && let Some(touched) = &mut self.parameters.rows[id.0]
+        {
+            touched.extend(rows);
+            if let Some(sum) = self.parameters.sums[id.0]
+                .as_mut()
+                .and_then(|sum| sum.as_mut_slice::<R>())
+            {
+                kernel(sum);
+            }
+            return;
+        }
+        self.update::<R>(of, |sum, fresh| {
+            if fresh {
+                sum.fill(R::ZERO);
+            }
+            kernel(sum);
+        });
+    }
 }
 
 /// The summed gradient of each parameter, kept between micro-batches.
 #[derive(Debug, Default)]
 pub struct ParameterGradients {
     sums: Vec<Option<Tensor>>,
+    /// Rows outside of which a sum is zero, if it has been added to by rows only.
+    rows: Vec<Option<BTreeSet<u32>>>,
     /// Storage of sums that were forgotten, for the next step.
-    spare: Vec<Option<Tensor>>,
+    spare: Vec<Option<Spare>>,
+}
+
+#[derive(Debug)]
+struct Spare {
+    values: Tensor,
+    is_zero: bool,
 }
 
 impl ParameterGradients {
@@ -318,21 +367,14 @@ impl ParameterGradients {
     pub fn for_parameters(parameters: &Parameters) -> Self {
         Self {
             sums: vec![None; parameters.len()],
-            spare: vec![None; parameters.len()],
+            rows: vec![None; parameters.len()],
+            spare: (0..parameters.len()).map(|_| None).collect(),
         }
     }
 
     /// The gradient of a parameter, or `None` if no loss depended on it.
     pub fn get(&self, id: ParameterId) -> Option<&Tensor> {
         self.sums[id.0].as_ref()
-    }
-
-    /// Every gradient that exists, for writing.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (ParameterId, &mut Tensor)> {
-        self.sums
-            .iter_mut()
-            .enumerate()
-            .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_mut()?)))
     }
 
     /// Every gradient that exists.
@@ -343,12 +385,40 @@ impl ParameterGradients {
             .filter_map(|(index, slot)| Some((ParameterId(index), slot.as_ref()?)))
     }
 
+    /// The parts of a gradient beside which it is zero, in order: ranges of its elements.
+    pub(crate) fn nonzero(&self, id: ParameterId) -> Vec<Range<usize>> {
+        let Some(sum) = &self.sums[id.0] else {
+            return Vec::new();
+        };
+        match (&self.rows[id.0], sum.shape()) {
+            (Some(rows), &[_, columns]) => rows
+                .iter()
+                .map(|&row| row as usize * columns..(row as usize + 1) * columns)
+                .collect(),
+            _ => vec![0..sum.len()],
+        }
+    }
+
     /// Forgets all gradients, before the next step.
     pub fn clear(&mut self) {
-        for (sum, spare) in self.sums.iter_mut().zip(&mut self.spare) {
-            if let Some(sum) = sum.take() {
-                *spare = Some(sum);
+        fn clear_rows<R: Real>(sum: &mut Tensor, ranges: &[Range<usize>]) {
+            let values = sum.as_mut_slice::<R>().unwrap_or_default();
+            ranges.iter().for_each(|range| values[range.clone()].fill(R::ZERO));
+        }
+        for index in 0..self.sums.len() {
+            let ranges = self.rows[index].is_some().then(|| self.nonzero(ParameterId(index)));
+            self.rows[index] = None;
+            let Some(mut values) = self.sums[index].take() else {
+                continue;
+            };
+            if let Some(ranges) = &ranges {
+                match values.dtype() {
+                    DType::F64 => clear_rows::<f64>(&mut values, ranges),
+                    _ => clear_rows::<f32>(&mut values, ranges),
+                }
             }
+            let is_zero = ranges.is_some();
+            self.spare[index] = Some(Spare { values, is_zero });
         }
     }
 }

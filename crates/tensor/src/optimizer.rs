@@ -1,5 +1,7 @@
 //! AdamW and gradient clipping over a set of parameters, as PyTorch computes them.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::buffer::Buffer;
@@ -78,7 +80,8 @@ impl AdamW {
         }
     }
 
-    /// Takes one step. Parameters without a gradient stay as they are.
+    /// Takes one step with the gradients times `factor` (see [`clip_factor`]; in the same sweep, because it is as slow as
+    /// memory is). Parameters without a gradient stay as they are.
     ///
     /// # Errors
     /// [`crate::Error::DType`] if a parameter is not floating point.
@@ -86,12 +89,13 @@ impl AdamW {
         &mut self,
         parameters: &mut Parameters,
         gradients: &ParameterGradients,
+        factor: f64,
         learning_rate: f64,
     ) -> Result<()> {
         self.step += 1;
         for (id, gradient) in gradients.iter() {
             let value = parameters.get_mut(id);
-            with_real!("adamw", value, T => self.update::<T>(id, value, gradient, learning_rate))?;
+            with_real!("adamw", value, T => self.update::<T>(id, value, gradient, factor, learning_rate))?;
         }
         Ok(())
     }
@@ -101,12 +105,14 @@ impl AdamW {
         id: ParameterId,
         value: &mut Tensor,
         gradient: &Tensor,
+        factor: f64,
         learning_rate: f64,
     ) -> Result<()> {
         let AdamWOptions { beta1, beta2, epsilon } = self.options;
         let correction1 = 1.0 - beta1.powi(self.step as i32);
         let correction2 = 1.0 - beta2.powi(self.step as i32);
         let numbers = Numbers {
+            factor: T::from_f64(factor),
             keep: T::from_f64(1.0 - learning_rate * self.weight_decay[id.0]),
             rest1: T::from_f64(1.0 - beta1),
             beta2: T::from_f64(beta2),
@@ -144,6 +150,7 @@ impl AdamW {
 /// The numbers of one step, in the parameter's type.
 #[derive(Clone, Copy)]
 struct Numbers<T> {
+    factor: T,
     keep: T,
     rest1: T,
     beta2: T,
@@ -157,6 +164,7 @@ impl<T: Real> Numbers<T> {
     #[inline(always)]
     fn update(&self, value: &mut [T], first: &mut [T], second: &mut [T], gradient: &[T]) {
         for (((value, m), v), &g) in value.iter_mut().zip(first).zip(second).zip(gradient) {
+            let g = g * self.factor;
             *m += (g - *m) * self.rest1;
             *v = *v * self.beta2 + g * g * self.rest2;
             *value = *value * self.keep - self.rate * *m / ((*v).sqrt() / self.root2 + self.epsilon);
@@ -167,56 +175,53 @@ impl<T: Real> Numbers<T> {
 /// The Euclidean norm of all gradients together, summed in f64.
 pub fn global_norm(gradients: &ParameterGradients) -> f64 {
     fn squares<T: Real>(values: &[T]) -> f64 {
-        // Partial sums in the order of the chunks: the result does not depend on the number of threads.
-        let partial: Vec<f64> = values
-            .par_chunks(TASK_ELEMENTS)
-            .map(|chunk| {
-                vectorised(
-                    #[inline(always)]
-                    || {
-                        let mut lanes = [0.0f64; 8];
-                        for (index, value) in chunk.iter().enumerate() {
-                            lanes[index % 8] += value.to_f64() * value.to_f64();
-                        }
-                        lanes.iter().sum::<f64>()
-                    },
-                )
+        vectorised(
+            #[inline(always)]
+            || {
+                let mut lanes = [0.0f64; 16];
+                let (chunks, rest) = values.as_chunks::<16>();
+                for chunk in chunks {
+                    for (lane, value) in lanes.iter_mut().zip(chunk) {
+                        *lane += value.to_f64() * value.to_f64();
+                    }
+                }
+                for (lane, value) in lanes.iter_mut().zip(rest) {
+                    *lane += value.to_f64() * value.to_f64();
+                }
+                lanes.iter().sum::<f64>()
+            },
+        )
+    }
+    let sum_of = |(id, gradient): (ParameterId, &Tensor)| {
+        // Partial sums in the order of the parts: the result does not depend on the number of threads.
+        let parts = gradients.nonzero(id).into_iter();
+        let parts: Vec<Range<usize>> = parts
+            .flat_map(|range| {
+                let end = range.end;
+                range
+                    .step_by(TASK_ELEMENTS)
+                    .map(move |first| first..end.min(first + TASK_ELEMENTS))
             })
             .collect();
-        partial.iter().sum()
-    }
-    let sums = gradients.iter().map(
-        |(_, gradient)| match (gradient.as_slice::<f32>(), gradient.as_slice::<f64>()) {
-            (Some(values), _) => squares(values),
-            (_, Some(values)) => squares(values),
+        let squares = |part: &Range<usize>| match (gradient.as_slice::<f32>(), gradient.as_slice::<f64>()) {
+            (Some(values), _) => squares(&values[part.clone()]),
+            (_, Some(values)) => squares(&values[part.clone()]),
             _ => 0.0,
-        },
-    );
-    sums.sum::<f64>().sqrt()
+        };
+        parts
+            .par_iter()
+            .map(squares)
+            .collect::<Vec<f64>>()
+            .into_iter()
+            .sum::<f64>()
+    };
+    gradients.iter().map(sum_of).sum::<f64>().sqrt()
 }
 
-/// Scales all gradients so that their norm is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_` does (by `max_norm /
-/// (norm + 1e-6)` where that is below 1). Returns the norm before.
-///
-/// # Errors
-/// [`crate::Error::DType`] if a gradient is not floating point.
-pub fn clip_global_norm(gradients: &mut ParameterGradients, max_norm: f64) -> Result<f64> {
-    fn scale<T: Real>(gradient: &mut Tensor, factor: f64) -> Result<()> {
-        let factor = T::from_f64(factor);
-        let values = gradient.as_mut_slice::<T>().unwrap_or_default();
-        values
-            .par_chunks_mut(TASK_ELEMENTS)
-            .for_each(|chunk| chunk.iter_mut().for_each(|value| *value *= factor));
-        Ok(())
-    }
-    let norm = global_norm(gradients);
-    let factor = max_norm / (norm + 1e-6);
-    if factor < 1.0 {
-        for (_, gradient) in gradients.iter_mut() {
-            with_real!("clip_global_norm", gradient, T => scale::<T>(gradient, factor))?;
-        }
-    }
-    Ok(norm)
+/// What all gradients are to be multiplied by so that their norm is at most `max_norm`, as `torch.nn.utils.clip_grad_norm_`
+/// does: by `max_norm / (norm + 1e-6)` where that is below 1.
+pub fn clip_factor(norm: f64, max_norm: f64) -> f64 {
+    (max_norm / (norm + 1e-6)).min(1.0)
 }
 
 #[cfg(test)]
@@ -241,7 +246,7 @@ mod tests {
         let id = parameters.add("theta", Tensor::from_vec(vec![1.0f64, -2.0], &[2]).unwrap());
         let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_, _| 0.1);
         let gradients = step_gradients(&parameters);
-        optimizer.step(&mut parameters, &gradients, 0.01).unwrap();
+        optimizer.step(&mut parameters, &gradients, 1.0, 0.01).unwrap();
         let values = parameters.get(id).to_f64_vec();
         assert!((values[0] - (1.0 * 0.999 - 0.01)).abs() < 1e-9 && (values[1] - (-2.0 * 0.999 + 0.01)).abs() < 1e-9);
     }
@@ -249,11 +254,39 @@ mod tests {
     #[test]
     fn clipping_scales_to_the_norm_and_leaves_small_gradients() {
         let mut parameters = Parameters::default();
-        let id = parameters.add("theta", Tensor::from_vec(vec![3.5f32, 7.0], &[2]).unwrap());
-        let mut gradients = step_gradients(&parameters); // (3, 4)
-        assert!((clip_global_norm(&mut gradients, 10.0).unwrap() - 5.0).abs() < 1e-6);
-        assert_eq!(gradients.get(id).unwrap().to_f64_vec(), [3.0, 4.0]);
-        clip_global_norm(&mut gradients, 1.0).unwrap();
-        assert!((global_norm(&gradients) - 1.0).abs() < 1e-6);
+        parameters.add("theta", Tensor::from_vec(vec![3.5f32, 7.0], &[2]).unwrap());
+        let gradients = step_gradients(&parameters); // (3, 4)
+        let norm = global_norm(&gradients);
+        assert!((norm - 5.0).abs() < 1e-6);
+        assert_eq!(clip_factor(norm, 10.0), 1.0);
+        assert!((clip_factor(norm, 1.0) * norm - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_step_with_a_factor_is_one_with_smaller_gradients() {
+        let run = |theta: [f64; 2], factor: f64| {
+            let mut parameters = Parameters::default();
+            let id = parameters.add("theta", Tensor::from_vec(theta.to_vec(), &[2]).unwrap());
+            let mut optimizer = AdamW::new(
+                &parameters,
+                AdamWOptions {
+                    epsilon: 0.5,
+                    ..AdamWOptions::default()
+                },
+                |_, _| 0.0,
+            );
+            let gradients = step_gradients(&parameters);
+            optimizer.step(&mut parameters, &gradients, factor, 0.01).unwrap();
+            let moved = parameters.get(id).to_f64_vec();
+            [moved[0] - theta[0], moved[1] - theta[1]]
+        };
+        // Gradients (2, 4) halved, and (1, 2).
+        let (halved, small) = (run([2.5, 7.0], 0.5), run([1.5, 5.0], 1.0));
+        assert!(
+            halved
+                .iter()
+                .zip(small)
+                .all(|(halved, small)| (halved - small).abs() < 1e-12)
+        );
     }
 }

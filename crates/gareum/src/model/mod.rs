@@ -59,6 +59,7 @@ pub(crate) struct SharedPass {
     parameters: Parameters,
     batch: PackedBatch,
     noise: Option<Noise>,
+    dtype: DType,
 }
 
 impl SharedPass {
@@ -69,6 +70,8 @@ impl SharedPass {
             parameters: &self.parameters,
             batch: &self.batch,
             noise: self.noise,
+            dtype: self.dtype,
+            packed: None,
         }
     }
 }
@@ -80,6 +83,7 @@ impl Pass<'_> {
             parameters: self.parameters.clone(),
             batch: self.batch.clone(),
             noise: self.noise,
+            dtype: self.dtype,
         }
     }
 

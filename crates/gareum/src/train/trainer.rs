@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tensor::optimizer::{AdamW, AdamWOptions, clip_global_norm};
+use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use tensor::{ParameterGradients, Parameters, Tape};
 
 use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
@@ -413,7 +413,8 @@ impl Trainer<'_> {
                 learning_rate,
             });
         }
-        let grad_norm = clip_global_norm(&mut progress.gradients, self.settings.max_grad_norm)?;
+        let grad_norm = global_norm(&progress.gradients);
+        let factor = clip_factor(grad_norm, self.settings.max_grad_norm);
         let settings = self.settings;
         let learning_rate =
             settings
@@ -421,7 +422,7 @@ impl Trainer<'_> {
                 .learning_rate(settings.learning_rate, step, plan.warmup_steps, plan.total_steps);
         progress
             .optimizer
-            .step(&mut self.model.parameters, &progress.gradients, learning_rate)?;
+            .step(&mut self.model.parameters, &progress.gradients, factor, learning_rate)?;
 
         let duration = start.elapsed();
         progress.state.global_step += 1;

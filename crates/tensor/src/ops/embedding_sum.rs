@@ -71,10 +71,7 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
             move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
                 let gradient = gradient.slice::<T>(NAME, "gradient")?;
                 for (table, ids) in &tables {
-                    gradients.update::<T>(table, |sum, fresh| {
-                        if fresh {
-                            sum.fill(T::ZERO);
-                        }
+                    gradients.update_rows::<T>(table, ids, |sum| {
                         for (row, &id) in gradient.chunks_exact(hidden_size.max(1)).zip(ids) {
                             let sum = &mut sum[id as usize * hidden_size..][..hidden_size];
                             reduce::add(sum, row);
@@ -91,12 +88,51 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
 mod tests {
     use super::*;
     use crate::ops::testing::{check, normal};
+    use crate::optimizer::global_norm;
+    use crate::{ParameterGradients, Parameters, ops};
 
     #[test]
     fn gradients_with_repeated_ids() {
         check(vec![normal(1, &[6, 4]), normal(2, &[3, 4])], |tape, inputs| {
             embedding_sum(tape, &[(&inputs[0], &[5, 0, 5, 2, 5]), (&inputs[1], &[0, 1, 2, 0, 1])])
         });
+    }
+
+    #[test]
+    fn rows_that_no_token_used_stay_zero_from_step_to_step() {
+        let mut parameters = Parameters::default();
+        let id = parameters.add("table", normal(1, &[6, 4]));
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        let mut step = |ids: &[&[u32]], also_linear: bool| {
+            gradients.clear();
+            for ids in ids {
+                let tape = Tape::recording();
+                let table = tape.parameter(&parameters, id);
+                let mut output = embedding_sum(&tape, &[(&table, ids)]).unwrap();
+                if also_linear {
+                    let parts = [ops::Affine {
+                        weight: &table,
+                        bias: None,
+                    }];
+                    output = ops::linear(&tape, &output, crate::Activation::Identity, &parts).unwrap();
+                }
+                let loss = ops::mean_squared_error(&tape, &output, &vec![0.5; output.value().len()], 2.0).unwrap();
+                tape.backward(&loss, &mut gradients).unwrap();
+            }
+            let sum = gradients.get(id).unwrap().to_f64_vec();
+            let norm = sum.iter().map(|value| value * value).sum::<f64>().sqrt();
+            assert!((global_norm(&gradients) - norm).abs() < 1e-12);
+            sum.chunks(4)
+                .map(|row| row.iter().any(|&value| value != 0.0))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            step(&[&[1, 3], &[3, 5]], false),
+            [false, true, false, true, false, true]
+        );
+        assert_eq!(step(&[&[0]], false), [true, false, false, false, false, false]);
+        assert_eq!(step(&[&[0]], true), [true; 6]);
+        assert_eq!(step(&[&[2]], false), [false, false, true, false, false, false]);
     }
 
     #[test]
