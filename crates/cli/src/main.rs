@@ -20,10 +20,11 @@ fn main() -> ExitCode {
     tensor::memory::give_back_large_blocks();
     let language = Language::choose(std::env::args_os());
     let arguments = language::help::parse(std::env::args_os(), language);
-    if let Some(threads) = arguments.common.threads {
-        // Fails only if a pool exists already, and this is the first use of one.
-        let _ = rayon::ThreadPoolBuilder::new().num_threads(threads).build_global();
-    }
+    // This thread is one of the pool's: it works instead of waiting for another to wake up, hundreds of times a step. Zero is
+    // rayon's own choice (`RAYON_NUM_THREADS`, or one for each core).
+    let pool = rayon::ThreadPoolBuilder::new().use_current_thread();
+    // Fails only if a pool exists already, and this is the first use of one.
+    let _ = pool.num_threads(arguments.common.threads.unwrap_or(0)).build_global();
     let result = match &arguments.command {
         Command::Quickstart(command) => commands::quickstart::run(command, &arguments.common),
         Command::Init(command) => commands::init::run(command, &arguments.common),

@@ -306,7 +306,7 @@ pub fn multiply_here<D: Dot>(left: Left<'_, D>, right: Right<'_, D>, add: bool, 
 
 /// Rows and panels of a block: small enough that every thread gets several.
 fn block_size(rows: usize, panels: usize) -> [usize; 2] {
-    let wanted = 4 * rayon::current_num_threads();
+    let wanted = 8 * rayon::current_num_threads();
     let (mut block_rows, mut block_panels) = (
         BLOCK_ROWS.min(rows.next_multiple_of(ROWS)).max(ROWS),
         BLOCK_PANELS.min(panels).max(1),
