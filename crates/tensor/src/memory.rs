@@ -5,7 +5,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, release, stored_bytes};
+use crate::buffer;
+pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, stored_bytes};
+use crate::cpu::give_back_free_pages;
 pub use crate::cpu::give_back_large_blocks;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
@@ -24,6 +26,13 @@ pub fn peak_bytes() -> usize {
 /// Starts a new measurement of [`peak_bytes`] at what is in use now.
 pub fn reset_peak() {
     PEAK.store(bytes_in_use(), Ordering::Relaxed);
+}
+
+/// Frees the storage that is kept for later and forgets what was needed so far: for when one piece of work has ended and
+/// another, perhaps smaller one begins. Other free memory of the process goes back to the system too.
+pub fn release() {
+    buffer::release();
+    give_back_free_pages();
 }
 
 pub(crate) fn count(bytes: usize) {

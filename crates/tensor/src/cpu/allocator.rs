@@ -19,3 +19,17 @@ pub fn give_back_large_blocks() {
         }
     }
 }
+
+/// Gives what is free to the system, as far as whole pages are. Does nothing with other libraries.
+pub(crate) fn give_back_free_pages() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    {
+        unsafe extern "C" {
+            fn malloc_trim(pad: usize) -> i32;
+        }
+        // SAFETY: `malloc_trim(3)` takes any number and is safe to call from any thread; it touches only what is free.
+        unsafe {
+            malloc_trim(0);
+        }
+    }
+}

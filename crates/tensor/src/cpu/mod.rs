@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 
 use rayon::prelude::*;
 
+pub(crate) use allocator::give_back_free_pages;
 pub use allocator::give_back_large_blocks;
 
 mod allocator;
