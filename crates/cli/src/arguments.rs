@@ -137,6 +137,9 @@ pub struct Train {
     /// Passes over the training rows
     #[arg(long, value_name = "N")]
     pub epochs: Option<u64>,
+    /// What the process may take, such as 2.5GiB: batches are cut up to fit [default: what is free]
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
     /// Directory of the trained model
     #[arg(long, short, value_name = "DIR")]
     pub output: Option<PathBuf>,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use gareum::machine::readable_bytes;
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use unicode_width::UnicodeWidthStr;
@@ -185,6 +186,15 @@ impl TrainingProgress {
                     "epoch {epoch:.1} (step {step})  validation {}{best}",
                     shown.collect::<Vec<_>>().join("  ")
                 ));
+            }
+            Event::Planned { limit_bytes, plan } => {
+                let (limit, tokens) = (readable_bytes(limit_bytes), plan.micro_batch_tokens);
+                self.line(match plan.checkpoint_activations {
+                    false => format!("to stay within {limit}, at most {tokens} tokens go through the model at a time"),
+                    true => format!(
+                        "to stay within {limit}, at most {tokens} tokens go through the model at a time and layers are computed again"
+                    ),
+                });
             }
             Event::Resplit { before, now } => self.line(format!(
                 "train.micro_batch_tokens was {before} and is {now} now: the run goes on equal but for rounding, not to the bit"

@@ -32,6 +32,23 @@ pub fn available_memory_bytes() -> Option<u64> {
     Memory::of_machine().available_bytes
 }
 
+/// Bytes that this process may grow to without harm: what it has and what is free now, less one part in sixteen, since other
+/// programs grow too.
+pub fn memory_to_use_bytes() -> Option<u64> {
+    let all = available_memory_bytes()? + resident_memory_bytes()?;
+    Some(all - all / 16)
+}
+
+/// Bytes for people, in the unit that keeps the number small.
+pub fn readable_bytes(bytes: u64) -> String {
+    let mib = bytes as f64 / (1u64 << 20) as f64;
+    if mib < 1000.0 {
+        format!("{mib:.1} MiB")
+    } else {
+        format!("{:.2} GiB", mib / 1024.0)
+    }
+}
+
 /// Main memory, in bytes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Memory {

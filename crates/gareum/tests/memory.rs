@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicBool;
 
 use gareum::data::{LabelSchema, Target, Task};
 use gareum::model::Model;
-use gareum::settings::TrainSettings;
+use gareum::settings::{CheckpointActivations, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
 use gareum::train::{EncodedExample, MemoryEstimate, Passes, Trainer};
 use serde_json::{Value, json};
@@ -24,6 +24,7 @@ struct Case {
     lengths: std::ops::RangeInclusive<usize>,
     batch: usize,
     micro_batch_tokens: usize,
+    recompute: bool,
     validation: usize,
 }
 
@@ -39,6 +40,7 @@ const CASE: Case = Case {
     lengths: 3..=40,
     batch: 16,
     micro_batch_tokens: 8192,
+    recompute: false,
     validation: 40,
 };
 
@@ -99,6 +101,10 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
         batch_size: case.batch,
         eval_steps: Some(2),
         micro_batch_tokens: case.micro_batch_tokens,
+        checkpoint_activations: match case.recompute {
+            true => CheckpointActivations::Always,
+            false => CheckpointActivations::Never,
+        },
         ..TrainSettings::default()
     };
     let tokenizer = Tokenizer::train_wordpiece(["a b c a b c"].into_iter(), 30).unwrap();
@@ -114,12 +120,13 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
         max_length: 512,
         train: &train,
         validation: &validation,
+        test: &[],
         checkpoints: None,
         resume: None,
     };
     let plan = trainer.plan().unwrap();
     let passes = Passes::of_run(&settings, &plan, settings.micro_batch_tokens, &train, &[&validation]);
-    let estimate = MemoryEstimate::full(trainer.model, &passes, !validation.is_empty(), 0);
+    let estimate = MemoryEstimate::full(trainer.model, &passes, case.recompute, !validation.is_empty(), 0);
     trainer.run(&mut |_| {}, &AtomicBool::new(false)).unwrap();
     (estimate, memory::peak_bytes() as u64)
 }
@@ -239,8 +246,12 @@ fn estimates_are_never_below_what_is_taken_and_not_far_above() {
             ..CASE
         },
     ];
+    let recomputed = cases.clone().map(|case| Case {
+        recompute: true,
+        ..case
+    });
     let mut wrong = Vec::new();
-    for (index, case) in cases.iter().enumerate() {
+    for (index, case) in cases.iter().chain(&recomputed).enumerate() {
         let (estimate, taken) = measure(case);
         let ratio = estimate.tensor_bytes() as f64 / taken as f64;
         println!("case {index}: {ratio:.3} of {taken} bytes");

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gareum::data::{LabelSchema, Target, Task};
 use gareum::model::Model;
-use gareum::settings::TrainSettings;
+use gareum::settings::{CheckpointActivations, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
 use gareum::train::{EncodedExample, Event, Outcome, Trainer};
 use serde_json::json;
@@ -77,6 +77,7 @@ fn train(
         max_length: 80,
         train: &train,
         validation: &validation,
+        test: &[],
         checkpoints,
         resume,
     };
@@ -202,6 +203,27 @@ fn a_run_resumed_with_other_micro_batches_is_the_same_but_for_rounding() {
         .iter()
         .find(|entry| entry.contains_key("micro_batch_tokens_before"));
     assert_eq!(entry.unwrap()["micro_batch_tokens"], 200);
+}
+
+#[test]
+fn a_resumed_run_keeps_its_micro_batches_unless_fewer_tokens_are_asked_for() {
+    let smaller = TrainSettings {
+        micro_batch_tokens: 200,
+        ..settings(20)
+    };
+    let (expected, ..) = train(&smaller, None, None, None);
+    let directory = tempfile::tempdir().unwrap();
+    train(&smaller, Some(directory.path()), None, Some(12));
+    let checkpoint = directory.path().join("checkpoint-12");
+    for checkpoint_activations in [CheckpointActivations::Auto, CheckpointActivations::Always] {
+        let settings = TrainSettings {
+            checkpoint_activations,
+            ..settings(20)
+        };
+        let (weights, resumed, _) = train(&settings, None, Some(&checkpoint), None);
+        assert_eq!(resumed.memory.micro_batch_tokens, 200);
+        assert_same_bits(&expected, &weights);
+    }
 }
 
 #[test]

@@ -12,9 +12,9 @@ use tensor::cpu::{self, Instructions};
 use tensor::ops::PackedLinear;
 use tensor::{Activation, DType, Tape, Tensor, ops};
 
-use super::bytes;
 use crate::arguments::Common;
 use crate::progress::Display;
+use gareum::machine::readable_bytes as bytes;
 
 /// Rows, inputs and outputs of the product that is timed: 512 tokens in the feed-forward half of a MiniLM.
 const PRODUCT: [usize; 3] = [512, 384, 1536];
@@ -110,8 +110,8 @@ impl Findings {
         }
         if let Some(limit) = self.memory.limit_bytes.filter(|&limit| limit < LITTLE_MEMORY) {
             advice.push(format!(
-                "{} of memory is little: take small models and a small train.micro_batch_tokens; `gareum train --dry-run` \
-                 says what fits",
+                "{} of memory is little: batches are cut up to fit, but take small models; `gareum train --dry-run` says \
+                 what fits",
                 bytes(limit)
             ));
         }

@@ -5,11 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use gareum::settings::Settings;
-use gareum::train::{DryRun, DryRunOptions, Measured, Prepared};
+use gareum::train::{DryRun, DryRunOptions, Measured, MemoryShortage, Prepared};
 
-use super::bytes;
 use crate::arguments::Common;
 use crate::progress::Display;
+use gareum::machine::readable_bytes as bytes;
 
 pub fn run(
     settings: &Settings,
@@ -19,10 +19,7 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
     display.note("estimating; if memory suffices, a few steps are taken and forgotten");
-    let options = DryRunOptions {
-        resume,
-        ..DryRunOptions::default()
-    };
+    let options = DryRunOptions { resume };
     let report = gareum::train::dry_run(settings, prepared, &options)?;
     if common.json {
         println!("{}", serde_json::to_string_pretty(&report).context("report")?);
@@ -75,6 +72,9 @@ fn steps(display: Display, report: &DryRun) {
             steps.micro_batch_tokens
         )),
     }
+    if report.plan.checkpoint_activations {
+        display.print("to save memory, layers are computed again on the way back, which takes about a third longer\n");
+    }
 }
 
 fn memory(display: Display, report: &DryRun) {
@@ -103,25 +103,20 @@ fn memory(display: Display, report: &DryRun) {
         cells.extend(numbers.map(bytes));
         row(display, cells);
     }
-    let peak = report.memory.first().map_or(0, |estimate| estimate.peak_bytes);
-    match report.limit_bytes {
-        None => display.print("this system does not say how much memory there is\n"),
-        Some(limit) if report.fits => display.print(format_args!("fits: the limit is {}\n", bytes(limit))),
-        Some(limit) => {
+    match (report.limit_bytes, report.memory.first()) {
+        (Some(limit_bytes), Some(&estimate)) if !report.fits => {
+            let plan = report.plan;
             display.print(format_args!(
-                "does not fit: it takes {}, the limit is {}",
-                bytes(peak),
-                bytes(limit)
+                "does not fit: {}",
+                MemoryShortage {
+                    limit_bytes,
+                    plan,
+                    estimate
+                }
             ));
-            match report.micro_batch_tokens_that_fit {
-                Some(tokens) => display.print(format_args!(
-                    "hint: --set train.micro_batch_tokens={tokens} would fit, with the same result"
-                )),
-                None => display.print(
-                    "hint: no train.micro_batch_tokens would fit: take a smaller model or model.max_length, or more memory",
-                ),
-            }
         }
+        (Some(limit), _) => display.print(format_args!("fits: the limit is {}\n", bytes(limit))),
+        (None, _) => display.print("this system does not say how much memory there is\n"),
     }
     if let (true, None, Some(available)) = (report.fits, &report.measured, report.available_bytes) {
         display.print(format_args!(

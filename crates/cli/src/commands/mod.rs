@@ -58,16 +58,6 @@ fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
     )))
 }
 
-/// Bytes for people, in the unit that keeps the number small.
-fn bytes(bytes: u64) -> String {
-    let mib = bytes as f64 / (1u64 << 20) as f64;
-    if mib < 1000.0 {
-        format!("{mib:.1} MiB")
-    } else {
-        format!("{:.2} GiB", mib / 1024.0)
-    }
-}
-
 /// Says what was read from one file and what was left out.
 fn describe_part(display: Display, part: &PartReport) {
     let (load, clean) = (&part.load, &part.clean);

@@ -151,6 +151,7 @@ fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
         "train.epochs",
         command.epochs.map(|epochs| Value::Integer(epochs as i64)),
     );
+    set("train.memory", text(&command.memory));
     set("output.dir", path(&command.output));
     set("model.reset_head", command.reset_head.then_some(Value::Boolean(true)));
     for assignment in &command.set {

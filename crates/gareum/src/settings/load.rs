@@ -177,6 +177,7 @@ fn parse_error(place: String, message: &str) -> SettingsError {
         Some((found, "f64")) => format!("{found}, expected a number"),
         Some((found, kind)) if kind.starts_with("struct ") => format!("{found}, expected keys with values"),
         _ if message.contains("OneOrMany") => "expected a name or a list of names".to_owned(),
+        _ if message.contains("AutoOrBool") => "expected `auto`, true or false".to_owned(),
         _ => message.trim().to_owned(),
     };
     SettingsError::Parse { place, message, hint }
@@ -219,8 +220,13 @@ mod tests {
             "model.base=some/dir",
             "train.early_stopping.patience=0",
             "task=multi_label",
+            "train.memory=2.5GiB",
+            "train.checkpoint_activations=true",
         ])
         .unwrap();
+        let checkpoint = settings.train.checkpoint_activations;
+        assert_eq!(checkpoint, crate::settings::CheckpointActivations::Always);
+        assert_eq!(settings.train.memory.map(|size| size.bytes), Some(5 << 29));
         assert_eq!((settings.train.learning_rate, settings.train.epochs), (3e-5, 5));
         assert_eq!(settings.data.columns().label, ["a", "b"]);
         assert_eq!(settings.model.base, Some("some/dir".into()));
@@ -251,6 +257,19 @@ mod tests {
             (
                 "train.precision=f16",
                 "unknown variant `f16`, expected one of `auto`, `f32`, `bf16`",
+            ),
+            (
+                "train.memory=much",
+                "train.memory = \"much\": `much` cannot be read as an amount of memory; write a number with bytes, KB",
+            ),
+            ("train.memory=-5", "`-5` cannot be read as an amount of memory"),
+            (
+                "train.memory=2.5",
+                "invalid type: floating point `2.5`, expected an amount of memory such as",
+            ),
+            (
+                "train.checkpoint_activations=maybe",
+                "train.checkpoint_activations = \"maybe\": expected `auto`, true or false",
             ),
             (
                 "model.max_length=2",

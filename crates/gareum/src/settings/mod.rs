@@ -3,6 +3,7 @@
 
 mod check;
 mod load;
+mod memory_size;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
 pub use load::SettingsError;
+pub use memory_size::MemorySize;
 
 /// Everything a run depends on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -270,8 +272,15 @@ pub struct TrainSettings {
     pub max_steps: Option<u64>,
     /// Examples of one optimiser step. Default 64.
     pub batch_size: usize,
-    /// Tokens that go through the model at a time; a larger batch is cut up, with the same gradient. Default 8192.
+    /// The most tokens that go through the model at a time; a larger batch is cut up, with the same gradient. Where memory
+    /// is short, it is fewer. Default 8192.
     pub micro_batch_tokens: usize,
+    /// What the whole process may take, such as `2.5GiB`. Default: what is free when training begins, less a little.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemorySize>,
+    /// Whether layers are computed again on the way back instead of kept: the same gradient in less memory and a third more
+    /// time. Default `auto`: where memory is too short for even one text at a time.
+    pub checkpoint_activations: CheckpointActivations,
     /// Peak learning rate, reached at the end of warm-up. Default 2e-5, from the range searched by Devlin et al. 2019,
     /// appendix A.3.
     pub learning_rate: f64,
@@ -308,6 +317,8 @@ impl Default for TrainSettings {
             max_steps: None,
             batch_size: 64,
             micro_batch_tokens: 8192,
+            memory: None,
+            checkpoint_activations: CheckpointActivations::Auto,
             learning_rate: 2e-5,
             weight_decay: 0.01,
             warmup_ratio: 0.1,
@@ -320,6 +331,53 @@ impl Default for TrainSettings {
             save_steps: None,
             save_total_limit: 1,
             early_stopping: EarlyStoppingSettings::default(),
+        }
+    }
+}
+
+/// `train.checkpoint_activations`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "AutoOrBool", into = "AutoOrBool")]
+pub enum CheckpointActivations {
+    /// `"auto"`
+    #[default]
+    Auto,
+    /// `true`
+    Always,
+    /// `false`
+    Never,
+}
+
+/// How it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum AutoOrBool {
+    Auto(Auto),
+    Bool(bool),
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Auto {
+    Auto,
+}
+
+impl From<AutoOrBool> for CheckpointActivations {
+    fn from(written: AutoOrBool) -> Self {
+        match written {
+            AutoOrBool::Auto(Auto::Auto) => Self::Auto,
+            AutoOrBool::Bool(true) => Self::Always,
+            AutoOrBool::Bool(false) => Self::Never,
+        }
+    }
+}
+
+impl From<CheckpointActivations> for AutoOrBool {
+    fn from(setting: CheckpointActivations) -> Self {
+        match setting {
+            CheckpointActivations::Auto => Self::Auto(Auto::Auto),
+            CheckpointActivations::Always => Self::Bool(true),
+            CheckpointActivations::Never => Self::Bool(false),
         }
     }
 }

@@ -12,7 +12,7 @@ use tensor::optimizer::AdamW;
 use tensor::random::combine;
 use tensor::{ParameterId, Parameters, Tensor};
 
-use super::{EarlyStopping, EncodedExample, TrainError, TrainerState};
+use super::{EarlyStopping, EncodedExample, MemoryPlan, TrainError, TrainerState};
 use crate::data::{LabelSchema, Target};
 use crate::files::{WriteError, create_directory, sync_directory, write_atomically};
 use crate::metrics::Metrics;
@@ -35,7 +35,7 @@ pub(super) struct Checkpoint {
     /// Sum of losses and steps since the last log entry.
     pub logged: (f64, u64),
     /// How batches were cut up.
-    pub micro_batch_tokens: usize,
+    pub memory: MemoryPlan,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -43,7 +43,8 @@ struct OwnState {
     stopping: EarlyStopping,
     best: Option<Metrics>,
     logged: (f64, u64),
-    micro_batch_tokens: usize,
+    #[serde(flatten)]
+    memory: MemoryPlan,
     identity: Identity,
 }
 
@@ -151,7 +152,7 @@ pub(super) struct Snapshot<'a> {
     pub stopping: &'a EarlyStopping,
     pub best: Option<&'a (Metrics, Parameters)>,
     pub logged: (f64, u64),
-    pub micro_batch_tokens: usize,
+    pub memory: MemoryPlan,
     pub identity: &'a Identity,
 }
 
@@ -183,7 +184,7 @@ pub(super) fn write(path: &Path, snapshot: &Snapshot<'_>) -> Result<(), TrainErr
             stopping: snapshot.stopping.clone(),
             best: best.map(|(metrics, _)| metrics.clone()),
             logged: snapshot.logged,
-            micro_batch_tokens: snapshot.micro_batch_tokens,
+            memory: snapshot.memory,
             identity: snapshot.identity.clone(),
         };
         write_json(&temporary.join(OWN_STATE), &own)?;
@@ -297,7 +298,7 @@ pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Ch
         stopping: own.stopping,
         best,
         logged: own.logged,
-        micro_batch_tokens: own.micro_batch_tokens,
+        memory: own.memory,
     })
 }
 

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::memory::{MemoryEstimate, Passes};
+use super::memory::MemoryEstimate;
 use super::run::{EncodedParts, encode_parts, resolve_checkpoint, start};
 use super::trainer::Plan;
-use super::{EncodedExample, Prepared, TrainError, Trainer};
+use super::{EncodedExample, MemoryPlan, Prepared, TrainError, Trainer};
 use crate::machine;
 use crate::model::Model;
 use crate::predict::predict_encoded;
@@ -22,16 +22,11 @@ const TIMED_STEPS: usize = 3;
 /// No further step is timed after this.
 const ENOUGH: Duration = Duration::from_secs(30);
 
-/// A smaller limit on the tokens of a pass is not proposed.
-const LEAST_TOKENS: usize = 16;
-
 /// How to estimate, beside the settings.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DryRunOptions<'a> {
     /// The run would take up this checkpoint, or the latest in the output directory if it is that directory.
     pub resume: Option<&'a Path>,
-    /// Bytes that the run may take, instead of what the machine has.
-    pub limit_bytes: Option<u64>,
 }
 
 /// What a run would cost.
@@ -49,14 +44,14 @@ pub struct DryRun {
     pub steps: StepCounts,
     /// Memory, one entry for each way of training.
     pub memory: Vec<MemoryEstimate>,
-    /// Bytes that the run may take: of the machine, or of the control group if that is less. `None` if unknown.
+    /// Bytes that the process may take: `train.memory`, or what is free. `None` if unknown.
     pub limit_bytes: Option<u64>,
     /// Bytes that are free now. `None` if unknown.
     pub available_bytes: Option<u64>,
-    /// Whether the estimated peak is within the limit.
+    /// How the run stays within the limit; the leanest way if none does.
+    pub plan: MemoryPlan,
+    /// Whether the estimated peak is within the limit: otherwise the run would refuse to start.
     pub fits: bool,
-    /// If not: the most tokens at a time (`train.micro_batch_tokens`) with which it would be; `None` if none would do.
-    pub micro_batch_tokens_that_fit: Option<usize>,
     /// What the steps took; `None` if memory does not suffice for them.
     pub measured: Option<Measured>,
 }
@@ -118,7 +113,7 @@ pub struct StepCounts {
     pub largest_batch_tokens: usize,
     /// Parts that it is computed in.
     pub micro_batches: usize,
-    /// Tokens at a time: `train.micro_batch_tokens`.
+    /// Tokens at a time, at most.
     pub micro_batch_tokens: usize,
 }
 
@@ -166,6 +161,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         max_length: settings.model.max_length,
         train: &train,
         validation: &validation,
+        test: &test,
         checkpoints: None,
         resume: resume.as_deref(),
     };
@@ -173,35 +169,16 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     let mut progress = trainer.start(plan)?;
     plan.done_steps = progress.done_steps();
 
-    let tensors = (tensor::memory::bytes_in_use() + tensor::memory::bytes_kept()) as u64;
     let resident = machine::resident_memory_bytes();
-    let other = resident.map_or(0, |resident| resident.saturating_sub(tensors));
-    let estimate = |model: &Model, micro_batch_tokens: usize| {
-        let passes = Passes::of_run(
-            &settings.train,
-            &plan,
-            micro_batch_tokens,
-            &train,
-            &[&validation, &test],
-        );
-        MemoryEstimate::full(model, &passes, !validation.is_empty(), other)
-    };
-    let memory = estimate(trainer.model, settings.train.micro_batch_tokens);
-    let limit_bytes = options.limit_bytes.or_else(machine::memory_limit_bytes);
+    let fit = trainer.fit(&mut progress, &plan);
+    let (fits, memory) = (fit.holds(), fit.estimate);
+    let max_tokens = fit.plan.micro_batch_tokens;
     let available_bytes = machine::available_memory_bytes();
-    let fits_in = |estimate: &MemoryEstimate| limit_bytes.is_none_or(|limit| estimate.peak_bytes <= limit);
-    let fits = fits_in(&memory);
     let is_free = available_bytes
         .zip(resident)
         .is_none_or(|(available, resident)| memory.peak_bytes <= available + resident);
-    let micro_batch_tokens_that_fit = match fits {
-        true => None,
-        false => largest_that(settings.train.micro_batch_tokens, |tokens| {
-            fits_in(&estimate(trainer.model, tokens))
-        }),
-    };
 
-    let batches = Batches::of_epoch(&trainer, &plan);
+    let batches = Batches::of_epoch(&trainer, &plan, max_tokens);
     let evaluated = [&validation, &test].map(|part| part.len());
     let steps = StepCounts {
         per_epoch: plan.steps_per_epoch,
@@ -212,7 +189,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         mean_batch_tokens: batches.mean_tokens,
         largest_batch_tokens: batches.largest_tokens,
         micro_batches: batches.largest_parts,
-        micro_batch_tokens: settings.train.micro_batch_tokens,
+        micro_batch_tokens: max_tokens,
     };
     let measured = if fits && is_free {
         tensor::memory::reset_peak();
@@ -228,7 +205,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
             }
         }
         let part = if validation.is_empty() { &test } else { &validation };
-        let rate = evaluation_rate(trainer.model, part, settings.train.micro_batch_tokens)?;
+        let rate = evaluation_rate(trainer.model, part, max_tokens)?;
         drop(best);
         let seconds: Vec<f64> = reports.iter().map(|report| report.duration.as_secs_f64()).collect();
         let total: f64 = seconds.iter().sum::<f64>().max(1e-9);
@@ -270,10 +247,10 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         text_tokens: Quantiles::of(train.iter().map(|example| example.encoded.full_length).collect()),
         steps,
         memory: vec![memory],
-        limit_bytes,
+        limit_bytes: fit.limit_bytes,
         available_bytes,
+        plan: fit.plan,
         fits,
-        micro_batch_tokens_that_fit,
         measured,
     })
 }
@@ -282,23 +259,6 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
 fn evaluations(plan: &Plan) -> u64 {
     let last = u64::from(!plan.total_steps.is_multiple_of(plan.eval_steps) && plan.total_steps > plan.done_steps);
     plan.total_steps / plan.eval_steps - plan.done_steps / plan.eval_steps + last
-}
-
-/// The largest number of tokens below `most` that `fits`.
-fn largest_that(most: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
-    if most <= LEAST_TOKENS || !fits(LEAST_TOKENS) {
-        return None;
-    }
-    let (mut good, mut bad) = (LEAST_TOKENS, most);
-    while bad - good > good / 64 + 1 {
-        let middle = (good + bad) / 2;
-        if fits(middle) {
-            good = middle;
-        } else {
-            bad = middle;
-        }
-    }
-    Some(good)
 }
 
 /// Batches of the epoch that the run is in.
@@ -312,7 +272,7 @@ struct Batches {
 }
 
 impl Batches {
-    fn of_epoch(trainer: &Trainer<'_>, plan: &Plan) -> Self {
+    fn of_epoch(trainer: &Trainer<'_>, plan: &Plan, max_tokens: usize) -> Self {
         let settings = trainer.settings;
         let length = |&index: &usize| trainer.train[index].encoded.input_ids.len();
         let tokens = |batch: &[usize]| batch.iter().map(length).sum::<usize>();
@@ -329,7 +289,7 @@ impl Batches {
         batches.truncate(TIMED_STEPS);
         Self {
             largest_tokens: tokens(&largest),
-            largest_parts: micro_batches(&lengths, settings.micro_batch_tokens).len(),
+            largest_parts: micro_batches(&lengths, max_tokens).len(),
             largest,
             mean_tokens,
             typical: batches,
@@ -372,19 +332,6 @@ mod tests {
         assert_eq!(quantiles(&[7]), [7, 7, 7]);
         assert_eq!(quantiles(&(1..=100).collect::<Vec<_>>()), [50, 95, 100]);
         assert_eq!(quantiles(&[3, 1, 2]), [2, 3, 3]);
-    }
-
-    #[test]
-    fn the_largest_that_fits_is_found() {
-        for limit in [16, 17, 100, 5000, 8191] {
-            let found = largest_that(8192, |tokens| tokens <= limit).unwrap();
-            assert!(
-                found <= limit && found as f64 >= 0.96 * limit as f64 - 1.0,
-                "{found} of {limit}"
-            );
-        }
-        assert_eq!(largest_that(8192, |_| false), None);
-        assert_eq!(largest_that(10, |_| true), None);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::MemoryShortage;
 use crate::data::DataError;
 use crate::files::WriteError;
 use crate::metrics::MetricsError;
@@ -47,6 +48,9 @@ pub enum TrainError {
         /// The metrics of the task.
         known: String,
     },
+    /// There is too little memory, even for one text at a time.
+    #[error("{0}")]
+    Memory(Box<MemoryShortage>),
     /// The loss became infinite or not a number.
     #[error(
         "step {step}: the loss is {loss}\nhint: lower train.learning_rate (now {learning_rate:e}) or train.max_grad_norm"

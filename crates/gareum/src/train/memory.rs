@@ -1,17 +1,19 @@
-//! How much memory a run will take, worked out from sizes alone before anything is computed.
+//! How much memory a run will take, worked out from sizes alone before anything is computed, and how it is kept within a
+//! limit: [`Demand::fit`] chooses how many tokens go through the model at a time.
 //!
 //! [`Walk`] goes the way of a batch through `model/` and back and keeps a [`Ledger`] of what each operation of
 //! `tensor::ops` takes, keeps for its gradient and frees. It must follow both: `tests/memory.rs` holds it to what the tensors
-//! really take. Not here: what is chosen by it (`dry_run.rs`), and what the machine has (`machine.rs`).
+//! really take. Not here: what the machine has (`machine.rs`).
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tensor::cpu::rows_per_task;
 use tensor::memory::{SLACK_SHARE, stored_bytes};
 
-use super::EncodedExample;
 use super::trainer::Plan;
+use super::{EncodedExample, TrainError};
+use crate::machine::readable_bytes;
 use crate::model::{Model, ModelConfig};
-use crate::settings::TrainSettings;
+use crate::settings::{CheckpointActivations, TrainSettings};
 use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 
 /// How a model is trained, as far as memory goes.
@@ -28,6 +30,190 @@ impl Method {
         match self {
             Self::Full => "full",
         }
+    }
+}
+
+/// What a run does to stay within its memory. None of it changes a loss or gradient, but for rounding.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MemoryPlan {
+    /// The most tokens that go through the model at a time; a longer text goes alone.
+    pub micro_batch_tokens: usize,
+    /// Whether layers are computed again on the way back instead of kept.
+    #[serde(default)]
+    pub checkpoint_activations: bool,
+}
+
+/// Bytes that are taken once training goes on and are no tensors: what threads and products work in.
+const RESERVE: u64 = 16 << 20;
+
+/// What the memory of a run depends on.
+pub(super) struct Demand<'a> {
+    pub model: &'a Model,
+    pub settings: &'a TrainSettings,
+    pub plan: &'a Plan,
+    pub train: &'a [EncodedExample],
+    pub validation: &'a [EncodedExample],
+    pub test: &'a [EncodedExample],
+    /// What the process has beside tensors now.
+    pub other_bytes: u64,
+}
+
+/// A plan, and what a run by it will take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fit {
+    pub plan: MemoryPlan,
+    pub estimate: MemoryEstimate,
+    pub limit_bytes: Option<u64>,
+}
+
+impl Fit {
+    /// Whether it is within the limit.
+    pub fn holds(&self) -> bool {
+        self.limit_bytes.is_none_or(|limit| self.estimate.peak_bytes <= limit)
+    }
+
+    /// The plan, unless it exceeds the limit.
+    pub fn plan(self) -> Result<MemoryPlan, TrainError> {
+        match self.limit_bytes.filter(|_| !self.holds()) {
+            None => Ok(self.plan),
+            Some(limit_bytes) => Err(TrainError::Memory(Box::new(MemoryShortage {
+                limit_bytes,
+                plan: self.plan,
+                estimate: self.estimate,
+            }))),
+        }
+    }
+}
+
+impl Demand<'_> {
+    /// The plan with the most tokens at a time that stays within the limit (or, where none does, the leanest one that the
+    /// settings allow). That of a checkpoint is preferred, so that the run goes on to the bit.
+    pub fn fit(&self, limit_bytes: Option<u64>, saved: Option<MemoryPlan>) -> Fit {
+        let most = self.settings.micro_batch_tokens;
+        let passes = self.passes(most);
+        let fit = |passes: &Passes, plan: MemoryPlan| Fit {
+            plan,
+            estimate: self.estimate(passes, plan.checkpoint_activations),
+            limit_bytes,
+        };
+        let ways: &[bool] = match self.settings.checkpoint_activations {
+            CheckpointActivations::Auto => &[false, true],
+            CheckpointActivations::Always => &[true],
+            CheckpointActivations::Never => &[false],
+        };
+        let plans = |micro_batch_tokens: usize| {
+            ways.iter().map(move |&checkpoint_activations| MemoryPlan {
+                micro_batch_tokens,
+                checkpoint_activations,
+            })
+        };
+        if let Some(saved) = saved.filter(|saved| saved.micro_batch_tokens <= most) {
+            let passes = self.passes(saved.micro_batch_tokens);
+            let mut fits = plans(saved.micro_batch_tokens).map(|plan| fit(&passes, plan));
+            if let Some(found) = fits.find(Fit::holds) {
+                return found;
+            }
+        }
+        for plan in plans(most) {
+            let whole = fit(&passes, plan);
+            if whole.holds() {
+                return whole;
+            }
+            let with = |micro_batch_tokens: usize| MemoryPlan {
+                micro_batch_tokens,
+                ..plan
+            };
+            let holds = |tokens: usize| fit(&passes.within(tokens), with(tokens)).holds();
+            if let Some(tokens) = largest_that(most, holds) {
+                return fit(&self.passes(tokens), with(tokens));
+            }
+        }
+        let leanest = MemoryPlan {
+            micro_batch_tokens: 1,
+            checkpoint_activations: self.settings.checkpoint_activations != CheckpointActivations::Never,
+        };
+        fit(&self.passes(1), leanest)
+    }
+
+    /// The largest passes, with so many tokens at a time.
+    fn passes(&self, micro_batch_tokens: usize) -> Passes {
+        let evaluated = [self.validation, self.test];
+        Passes::of_run(self.settings, self.plan, micro_batch_tokens, self.train, &evaluated)
+    }
+
+    fn estimate(&self, passes: &Passes, checkpoint_activations: bool) -> MemoryEstimate {
+        // Logits, as numbers and as a tensor, scores and predicted labels of an evaluation.
+        let evaluated = self.validation.len().max(self.test.len()) as u64;
+        let predictions = evaluated * (self.model.schema().num_labels() as u64 * 20 + 128);
+        let other = self.other_bytes + predictions + RESERVE;
+        MemoryEstimate::full(
+            self.model,
+            passes,
+            checkpoint_activations,
+            !self.validation.is_empty(),
+            other,
+        )
+    }
+}
+
+/// The largest number from 1 on below `most` that `fits`, but for one part in 64.
+fn largest_that(most: usize, fits: impl Fn(usize) -> bool) -> Option<usize> {
+    if most <= 1 || !fits(1) {
+        return None;
+    }
+    let (mut good, mut bad) = (1, most);
+    while bad - good > good / 64 + 1 {
+        let middle = (good + bad) / 2;
+        if fits(middle) {
+            good = middle;
+        } else {
+            bad = middle;
+        }
+    }
+    Some(good)
+}
+
+/// A run that does not fit into its memory, whatever is done.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryShortage {
+    /// What it may take.
+    pub limit_bytes: u64,
+    /// What was done to take little.
+    pub plan: MemoryPlan,
+    /// What it would take all the same.
+    pub estimate: MemoryEstimate,
+}
+
+impl std::fmt::Display for MemoryShortage {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let estimate = &self.estimate;
+        let (peak, limit) = (readable_bytes(estimate.peak_bytes), readable_bytes(self.limit_bytes));
+        match self.plan.checkpoint_activations {
+            true => write!(
+                formatter,
+                "the run takes {peak} even with one text at a time and layers computed again, the limit is {limit}"
+            ),
+            false => write!(
+                formatter,
+                "the run takes {peak} even with one text at a time, the limit is {limit}"
+            ),
+        }?;
+        write!(
+            formatter,
+            "\n  weights {}, gradients {}, optimizer {}, best weights {}, activations {}, other {}",
+            readable_bytes(estimate.weights_bytes),
+            readable_bytes(estimate.gradients_bytes),
+            readable_bytes(estimate.optimizer_bytes),
+            readable_bytes(estimate.best_weights_bytes),
+            readable_bytes(estimate.activations_bytes),
+            readable_bytes(estimate.other_bytes),
+        )?;
+        formatter.write_str(match self.plan.checkpoint_activations {
+            true => "\nhint: raise --memory (train.memory) if there is more, or take a smaller model or model.max_length",
+            false => {
+                "\nhint: --set train.checkpoint_activations=auto takes less; or raise --memory (train.memory) if there is more"
+            }
+        })
     }
 }
 
@@ -56,10 +242,19 @@ pub struct MemoryEstimate {
 impl MemoryEstimate {
     /// What full fine-tuning of `model` takes when its largest passes are `passes`, beside `other_bytes` that are taken in
     /// any case.
-    pub fn full(model: &Model, passes: &Passes, has_validation: bool, other_bytes: u64) -> Self {
-        let parameters: u64 = model.parameters.iter().map(|(_, _, value)| bytes(value.len())).sum();
+    pub fn full(
+        model: &Model,
+        passes: &Passes,
+        checkpoint_activations: bool,
+        has_validation: bool,
+        other_bytes: u64,
+    ) -> Self {
+        let parameters = (model.parameters.element_count() * size_of::<f32>()) as u64;
         let walk = |size| Walk::new(model, size);
-        let training = passes.training.as_ref().map(|size| walk(size).training());
+        let training = passes.training.as_ref().map(|size| match checkpoint_activations {
+            true => walk(size).recomputing(),
+            false => walk(size).training(),
+        });
         let evaluation = passes.evaluation.as_ref().map(|size| walk(size).inference());
         let mut estimate = Self {
             method: Method::Full,
@@ -72,7 +267,7 @@ impl MemoryEstimate {
             peak_bytes: 0,
         };
         // Storage is taken again that is larger than it need be.
-        estimate.activations_bytes += estimate.tensor_bytes() / SLACK_SHARE as u64;
+        estimate.activations_bytes += estimate.activations_bytes / SLACK_SHARE as u64;
         estimate.peak_bytes = estimate.tensor_bytes() + other_bytes;
         estimate
     }
@@ -123,6 +318,21 @@ impl PassSize {
         }
     }
 
+    /// At least the size of any part of at most `tokens` tokens, or of one sequence.
+    fn within(&self, tokens: usize) -> Self {
+        let mut longest = self.longest.clone();
+        // The second longest of a part is at most half of it, the third a third.
+        for (index, length) in longest.iter_mut().enumerate().skip(1) {
+            *length = (*length).min(tokens / (index + 1));
+        }
+        let single = longest.first().copied().unwrap_or(0);
+        Self {
+            tokens: self.tokens.min(tokens.max(single)),
+            sequences: self.sequences.min(tokens.max(1)),
+            longest,
+        }
+    }
+
     /// How many tokens there are.
     pub fn tokens(&self) -> usize {
         self.tokens
@@ -139,6 +349,15 @@ pub struct Passes {
 }
 
 impl Passes {
+    /// At least the sizes with `tokens` tokens at a time.
+    fn within(&self, tokens: usize) -> Self {
+        let within = |size: &Option<PassSize>| size.as_ref().map(|size| size.within(tokens));
+        Self {
+            training: within(&self.training),
+            evaluation: within(&self.evaluation),
+        }
+    }
+
     /// Goes through all batches of a run as the trainer will cut them up with `micro_batch_tokens`.
     pub fn of_run(
         settings: &TrainSettings,
@@ -247,6 +466,22 @@ impl<'a> Walk<'a> {
         }
         self.head();
         for _ in 0..self.config.num_hidden_layers {
+            self.layer_backward();
+        }
+        self.embeddings_backward();
+        self.ledger.peak
+    }
+
+    /// As [`Self::training`], where layers keep their input only.
+    fn recomputing(mut self) -> u64 {
+        self.embeddings_forward();
+        for _ in 0..self.config.num_hidden_layers {
+            self.layer_inference(true);
+        }
+        self.head();
+        for _ in 0..self.config.num_hidden_layers {
+            self.layer_forward();
+            self.ledger.give(self.hidden); // its output
             self.layer_backward();
         }
         self.embeddings_backward();
@@ -382,23 +617,31 @@ impl<'a> Walk<'a> {
         }
         self.ledger.give(self.embedded);
         // Every layer takes the same.
+        self.layer_inference(false);
+        let pooled = self.size.sequences * self.config.hidden_size;
+        self.ledger
+            .borrow(&[pooled, pooled, pooled, self.size.sequences * self.labels]);
+        self.ledger.peak
+    }
+
+    /// One layer that keeps nothing, at most its input.
+    fn layer_inference(&mut self, keeps_input: bool) {
         (0..4).for_each(|_| self.ledger.take(self.hidden)); // query, key, value, context
         self.ledger.take(self.size.tokens * self.config.num_attention_heads);
         self.scores(1);
         self.ledger.give(self.size.tokens * self.config.num_attention_heads);
         self.ledger.take(self.hidden);
         self.norm_inference(self.config.hidden_size);
-        (0..6).for_each(|_| self.ledger.give(self.hidden)); // those five and the layer's input
+        (0..5).for_each(|_| self.ledger.give(self.hidden)); // those five
+        if !keeps_input {
+            self.ledger.give(self.hidden);
+        }
         (0..2).for_each(|_| self.ledger.take(self.inner));
         self.ledger.give(self.inner);
         self.ledger.take(self.hidden);
         self.norm_inference(self.config.hidden_size);
         self.ledger.give(self.inner);
         (0..2).for_each(|_| self.ledger.give(self.hidden));
-        let pooled = self.size.sequences * self.config.hidden_size;
-        self.ledger
-            .borrow(&[pooled, pooled, pooled, self.size.sequences * self.labels]);
-        self.ledger.peak
     }
 
     /// As [`Self::norm_forward`]; only the output stays.
@@ -412,4 +655,22 @@ impl<'a> Walk<'a> {
 /// Elements of the sums over rows that tasks make before they are added up.
 fn partial_sums(rows: usize, width: usize) -> usize {
     rows.div_ceil(rows_per_task(width)) * width
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_largest_that_fits_is_found() {
+        for limit in [1, 2, 17, 100, 5000, 8191] {
+            let found = largest_that(8192, |tokens| tokens <= limit).unwrap();
+            assert!(
+                found <= limit && found as f64 >= 0.96 * limit as f64 - 1.0,
+                "{found} of {limit}"
+            );
+        }
+        assert_eq!(largest_that(8192, |_| false), None);
+        assert_eq!(largest_that(1, |_| true), None);
+    }
 }

@@ -16,7 +16,7 @@ pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCou
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
-pub use memory::{MemoryEstimate, Method, PassSize, Passes};
+pub use memory::{MemoryEstimate, MemoryPlan, MemoryShortage, Method, PassSize, Passes};
 pub use run::{PartReport, Parts, Prepared, RunOptions, RunReport, encode_examples, prepare, run, train_and_save};
 pub use schedule::Schedule;
 pub use state::TrainerState;

@@ -311,6 +311,7 @@ pub fn train_and_save(
         max_length: settings.model.max_length,
         train: &train,
         validation: &validation,
+        test: &test,
         checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
         resume: resume.as_deref(),
     };
@@ -328,7 +329,8 @@ pub fn train_and_save(
     if !test.is_empty() {
         let total = test.len();
         let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        report.test = Some(evaluate(&model, &test, settings.train.micro_batch_tokens, &mut progress)?.metrics);
+        let max_tokens = report.outcome.memory.micro_batch_tokens;
+        report.test = Some(evaluate(&model, &test, max_tokens, &mut progress)?.metrics);
     }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
     Ok(report)
@@ -462,6 +464,8 @@ impl RunReport {
             "train_tokens_per_second": rate(outcome.tokens),
             "validation": outcome.best.as_ref().map(numbers),
             "test": self.test.as_ref().map(numbers),
+            "micro_batch_tokens": outcome.memory.micro_batch_tokens,
+            "checkpoint_activations": outcome.memory.checkpoint_activations,
             "peak_memory_bytes": crate::machine::peak_memory_bytes(),
         })
     }

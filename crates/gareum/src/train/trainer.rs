@@ -12,12 +12,14 @@ use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use tensor::{ParameterGradients, Parameters, Tape};
 
 use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
-use super::{EarlyStopping, Evaluation, TrainError, TrainerState, evaluate, has_weight_decay};
+use super::memory::{Demand, Fit};
+use super::{EarlyStopping, Evaluation, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay};
 use crate::data::{Target, Task};
 use crate::head;
+use crate::machine;
 use crate::metrics::Metrics;
 use crate::model::{Model, Noise};
-use crate::settings::TrainSettings;
+use crate::settings::{CheckpointActivations, TrainSettings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, micro_batches, shuffled_batches};
 
 /// A text ready for the model, with its label.
@@ -88,11 +90,18 @@ pub enum Event<'a> {
         /// Whether it is the best so far.
         is_best: bool,
     },
+    /// Memory is too short for `train.micro_batch_tokens`: batches are cut up more, with the same result but for rounding.
+    Planned {
+        /// What the process may take.
+        limit_bytes: u64,
+        /// How the run stays within it.
+        plan: MemoryPlan,
+    },
     /// A resumed run cuts its batches up otherwise than before: the sums are the same, but for rounding.
     Resplit {
-        /// `train.micro_batch_tokens` of the checkpoint.
+        /// The most tokens at a time when the checkpoint was written.
         before: usize,
-        /// That of the settings, which is used from here on.
+        /// Those from here on.
         now: usize,
     },
     /// A checkpoint was written.
@@ -127,6 +136,8 @@ pub struct Outcome {
     pub step_time: Duration,
     /// The checkpoint that was written last, if any.
     pub checkpoint: Option<PathBuf>,
+    /// How the run stayed within its memory.
+    pub memory: MemoryPlan,
 }
 
 /// Trains a model.
@@ -143,6 +154,8 @@ pub struct Trainer<'a> {
     pub train: &'a [EncodedExample],
     /// What the best weights are chosen by; may be empty, then the last ones are kept.
     pub validation: &'a [EncodedExample],
+    /// What the result will be measured on after the run; memory is planned for it too. May be empty.
+    pub test: &'a [EncodedExample],
     /// Where `checkpoint-N` directories go; `None` writes none.
     pub checkpoints: Option<&'a Path>,
     /// The checkpoint to take up.
@@ -161,8 +174,10 @@ pub(super) struct Progress {
     /// Sum of losses and steps since the last log entry.
     logged: (f64, u64),
     identity: Identity,
-    /// How the checkpoint cut its batches up, where that is changed now.
-    resplit_from: Option<usize>,
+    /// How the checkpoint cut its batches up.
+    saved_memory: Option<MemoryPlan>,
+    /// How batches are cut up.
+    memory: MemoryPlan,
     outcome: (u64, u64, Duration),
 }
 
@@ -186,9 +201,24 @@ impl Trainer<'_> {
             done_steps: progress.state.global_step,
             ..plan
         };
+        let fit = self.fit(&mut progress, &plan);
+        fit.plan()?;
         observe(Event::Started(plan));
-        if let Some(before) = progress.resplit_from {
-            let now = self.settings.micro_batch_tokens;
+        let now = progress.memory.micro_batch_tokens;
+        let unasked = progress.memory.checkpoint_activations
+            && self.settings.checkpoint_activations == CheckpointActivations::Auto;
+        // A plan that is kept from the checkpoint was told when it was made, and may have another reason than this limit.
+        if let Some(limit_bytes) = fit.limit_bytes
+            && (now < self.settings.micro_batch_tokens || unasked)
+            && progress.saved_memory != Some(progress.memory)
+        {
+            observe(Event::Planned {
+                limit_bytes,
+                plan: progress.memory,
+            });
+        }
+        let before = progress.saved_memory.map(|saved| saved.micro_batch_tokens);
+        if let Some(before) = before.filter(|before| *before != now) {
             observe(Event::Resplit { before, now });
             progress.state.log([
                 ("micro_batch_tokens_before".to_owned(), json!(before)),
@@ -257,6 +287,7 @@ impl Trainer<'_> {
             tokens,
             step_time,
             checkpoint: progress.last_checkpoint,
+            memory: progress.memory,
         })
     }
 
@@ -323,7 +354,7 @@ impl Trainer<'_> {
         let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
         let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
         let identity = Identity::new(self.model.schema(), self.train, batch_size, seed);
-        let mut resplit_from = None;
+        let mut saved_memory = None;
         if let Some(directory) = self.checkpoints {
             checkpoint::remove_leftovers(directory)?;
         }
@@ -335,7 +366,7 @@ impl Trainer<'_> {
                 stopping: watched,
                 best: kept,
                 logged: sum,
-                micro_batch_tokens,
+                memory,
             } = checkpoint::read(path, self.model, &identity)?;
             self.model.parameters = parameters;
             optimizer.restore(saved.global_step, moments);
@@ -353,7 +384,7 @@ impl Trainer<'_> {
             }
             (state, stopping, best, logged) = (saved, watched, kept, sum);
             last_checkpoint = Some(path.to_owned());
-            resplit_from = Some(micro_batch_tokens).filter(|before| *before != self.settings.micro_batch_tokens);
+            saved_memory = Some(memory);
         }
         state.eval_steps = plan.eval_steps;
         state.logging_steps = self.settings.logging_steps;
@@ -370,9 +401,34 @@ impl Trainer<'_> {
             last_checkpoint,
             logged,
             identity,
-            resplit_from,
+            saved_memory,
+            memory: MemoryPlan {
+                micro_batch_tokens: self.settings.micro_batch_tokens,
+                checkpoint_activations: false,
+            },
             outcome: (0, 0, Duration::ZERO),
         })
+    }
+
+    /// How batches must be cut up for the run to stay within its memory, and goes on with that.
+    pub(super) fn fit(&self, progress: &mut Progress, plan: &Plan) -> Fit {
+        // What was needed so far, by reading the data or by another run in this process, is no measure for this one.
+        tensor::memory::release();
+        let tensors = tensor::memory::bytes_in_use() as u64;
+        let other = machine::resident_memory_bytes().map_or(0, |resident| resident.saturating_sub(tensors));
+        let demand = Demand {
+            model: self.model,
+            settings: self.settings,
+            plan,
+            train: self.train,
+            validation: self.validation,
+            test: self.test,
+            other_bytes: other,
+        };
+        let limit = self.settings.memory.map(|size| size.bytes);
+        let fit = demand.fit(limit.or_else(machine::memory_to_use_bytes), progress.saved_memory);
+        progress.memory = fit.plan;
+        fit
     }
 
     /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
@@ -394,12 +450,16 @@ impl Trainer<'_> {
             .collect();
         progress.gradients.clear();
         let (mut loss, mut first_token) = (0.0, 0);
-        for part in micro_batches(&lengths, self.settings.micro_batch_tokens) {
+        let memory = progress.memory;
+        for part in micro_batches(&lengths, memory.micro_batch_tokens) {
             let examples = || batch[part.clone()].iter().map(|&index| &self.train[index]);
             let packed = PackedBatch::new(examples().map(|example| &example.encoded), first_token, part.start);
             first_token += packed.tokens();
             let targets: Vec<&Target> = examples().map(|example| &example.target).collect();
-            let tape = Tape::recording();
+            let tape = match memory.checkpoint_activations {
+                true => Tape::recomputing(),
+                false => Tape::recording(),
+            };
             let logits = self.model.forward(&tape, &packed, noise)?;
             let part_loss = head::loss(&tape, &logits, &targets, self.model.schema(), batch.len())?;
             loss += part_loss.value().to_f64_vec()[0];
@@ -465,7 +525,7 @@ impl Trainer<'_> {
         let evaluation: Evaluation = evaluate(
             self.model,
             self.validation,
-            self.settings.micro_batch_tokens,
+            progress.memory.micro_batch_tokens,
             &mut report,
         )?;
         let seconds = start.elapsed().as_secs_f64();
@@ -518,7 +578,7 @@ impl Trainer<'_> {
             stopping: &progress.stopping,
             best: progress.best.as_ref(),
             logged: progress.logged,
-            micro_batch_tokens: self.settings.micro_batch_tokens,
+            memory: progress.memory,
             identity: &progress.identity,
         };
         checkpoint::write(&path, &snapshot)?;
