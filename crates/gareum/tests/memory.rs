@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicBool;
 
 use gareum::data::{LabelSchema, Target, Task};
-use gareum::model::Model;
+use gareum::model::{Model, Precision};
 use gareum::settings::{CheckpointActivations, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
 use gareum::train::{EncodedExample, MemoryEstimate, Passes, Trainer};
@@ -26,6 +26,7 @@ struct Case {
     micro_batch_tokens: usize,
     recompute: bool,
     validation: usize,
+    precision: Precision,
 }
 
 const CASE: Case = Case {
@@ -42,6 +43,7 @@ const CASE: Case = Case {
     micro_batch_tokens: 8192,
     recompute: false,
     validation: 40,
+    precision: Precision::F32,
 };
 
 fn model(case: &Case) -> Model {
@@ -112,6 +114,7 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
     assert_eq!(memory::bytes_in_use(), 0, "left over by the case before");
     memory::release();
     let mut model = model(case);
+    model.precision = case.precision;
     memory::reset_peak();
     let trainer = Trainer {
         model: &mut model,
@@ -135,6 +138,17 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
 fn estimates_are_never_below_what_is_taken_and_not_far_above() {
     let cases = [
         CASE,
+        Case {
+            precision: Precision::Bf16,
+            ..CASE
+        },
+        Case {
+            precision: Precision::Bf16,
+            family: "electra",
+            embedding: 32,
+            lengths: 100..=300,
+            ..CASE
+        },
         Case { dropout: 0.0, ..CASE },
         Case { validation: 0, ..CASE },
         Case {

@@ -40,6 +40,16 @@ impl DType {
             Self::I8 => "i8",
         }
     }
+
+    /// Bytes of an element.
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 => 8,
+            Self::F32 | Self::U32 => 4,
+            Self::BF16 => 2,
+            Self::U8 | Self::I8 => 1,
+        }
+    }
 }
 
 mod sealed {

@@ -5,10 +5,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::DType;
 use crate::buffer;
 pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, stored_bytes};
-use crate::cpu::give_back_free_pages;
 pub use crate::cpu::give_back_large_blocks;
+use crate::cpu::{give_back_free_pages, product};
+use crate::ops::attention_workspace_bytes;
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -21,6 +23,33 @@ pub fn bytes_in_use() -> usize {
 /// The most bytes that have been in use at one time since the start or the last [`reset_peak`].
 pub fn peak_bytes() -> usize {
     PEAK.load(Ordering::Relaxed)
+}
+
+/// Bytes of `columns` columns of `inner` elements, packed as the right factor of a product.
+pub fn right_factor_bytes(columns: usize, inner: usize, dtype: DType) -> usize {
+    packed_bytes(columns, inner, dtype, product::COLUMNS)
+}
+
+/// Bytes of `rows` rows of `inner` elements, packed as the left factor of a product.
+pub fn left_factor_bytes(rows: usize, inner: usize, dtype: DType) -> usize {
+    packed_bytes(rows, inner, dtype, product::ROWS)
+}
+
+fn packed_bytes(count: usize, inner: usize, dtype: DType, lanes: usize) -> usize {
+    let group = if dtype == DType::BF16 { 2 } else { 1 };
+    let lines = product::Lines { count, inner, group };
+    stored_bytes(lines.packed(lanes) * dtype.size())
+}
+
+/// Bytes that a product with so many rows and columns works with beside its factors and what it writes.
+pub fn product_bytes(rows: usize, columns: usize) -> usize {
+    product::sums_bytes(rows, columns)
+}
+
+/// Bytes that attention works with beside what it reads and writes, for sequences of up to `longest` tokens: in the forward
+/// pass, or `backward`.
+pub fn attention_bytes(longest: usize, head_dim: usize, dtype: DType, backward: bool) -> usize {
+    attention_workspace_bytes(longest, head_dim, dtype, backward)
 }
 
 /// Starts a new measurement of [`peak_bytes`] at what is in use now.

@@ -1,18 +1,16 @@
 //! How much memory a run will take, worked out from sizes alone before anything is computed, and how it is kept within a
 //! limit: [`Demand::fit`] chooses how many tokens go through the model at a time.
 //!
-//! [`Walk`] goes the way of a batch through `model/` and back and keeps a [`Ledger`] of what each operation of
-//! `tensor::ops` takes, keeps for its gradient and frees. It must follow both: `tests/memory.rs` holds it to what the tensors
-//! really take. Not here: what the machine has (`machine.rs`).
+//! Not here: what a pass through the model takes (`walk.rs`), and what the machine has (`machine.rs`).
 
 use serde::{Deserialize, Serialize};
-use tensor::cpu::rows_per_task;
-use tensor::memory::{SLACK_SHARE, stored_bytes};
+use tensor::memory::SLACK_SHARE;
 
 use super::trainer::Plan;
+use super::walk::Walk;
 use super::{EncodedExample, TrainError};
 use crate::machine::readable_bytes;
-use crate::model::{Model, ModelConfig};
+use crate::model::Model;
 use crate::settings::{CheckpointActivations, TrainSettings};
 use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 
@@ -285,22 +283,19 @@ impl MemoryEstimate {
 /// The size of one pass through the model, or the largest sizes of several.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PassSize {
-    tokens: usize,
-    sequences: usize,
-    /// The longest sequences, longest first: as many as are worked on at a time.
-    longest: Vec<usize>,
+    pub(super) tokens: usize,
+    pub(super) sequences: usize,
+    /// Tokens of the longest sequence.
+    pub(super) longest: usize,
 }
 
 impl PassSize {
-    /// The size of a batch with sequences of these lengths, worked on by the threads of the current pool.
+    /// The size of a batch with sequences of these lengths.
     pub fn of(lengths: &[usize]) -> Self {
-        let mut longest = lengths.to_vec();
-        longest.sort_unstable_by(|a, b| b.cmp(a));
-        longest.truncate(rayon::current_num_threads());
         Self {
             tokens: lengths.iter().sum(),
             sequences: lengths.len(),
-            longest,
+            longest: lengths.iter().copied().max().unwrap_or(0),
         }
     }
 
@@ -312,24 +307,15 @@ impl PassSize {
         };
         largest.tokens = largest.tokens.max(self.tokens);
         largest.sequences = largest.sequences.max(self.sequences);
-        largest.longest.resize(largest.longest.len().max(self.longest.len()), 0);
-        for (largest, own) in largest.longest.iter_mut().zip(self.longest) {
-            *largest = own.max(*largest);
-        }
+        largest.longest = largest.longest.max(self.longest);
     }
 
     /// At least the size of any part of at most `tokens` tokens, or of one sequence.
     fn within(&self, tokens: usize) -> Self {
-        let mut longest = self.longest.clone();
-        // The second longest of a part is at most half of it, the third a third.
-        for (index, length) in longest.iter_mut().enumerate().skip(1) {
-            *length = (*length).min(tokens / (index + 1));
-        }
-        let single = longest.first().copied().unwrap_or(0);
         Self {
-            tokens: self.tokens.min(tokens.max(single)),
+            tokens: self.tokens.min(tokens.max(self.longest)),
             sequences: self.sequences.min(tokens.max(1)),
-            longest,
+            longest: self.longest,
         }
     }
 
@@ -386,275 +372,6 @@ impl Passes {
         }
         passes
     }
-}
-
-/// Bytes of a tensor, rounded up as it is stored.
-fn bytes(elements: usize) -> u64 {
-    stored_bytes(elements * size_of::<f32>()) as u64
-}
-
-/// What is in use, and the most that has been.
-#[derive(Default)]
-struct Ledger {
-    now: u64,
-    peak: u64,
-}
-
-impl Ledger {
-    fn take(&mut self, elements: usize) {
-        self.now += bytes(elements);
-        self.peak = self.peak.max(self.now);
-    }
-
-    fn give(&mut self, elements: usize) {
-        self.now -= bytes(elements);
-    }
-
-    /// Takes several at a time and gives them back.
-    fn borrow(&mut self, all: &[usize]) {
-        all.iter().for_each(|&elements| self.take(elements));
-        all.iter().for_each(|&elements| self.give(elements));
-    }
-}
-
-/// A batch on its way through the model.
-struct Walk<'a> {
-    config: &'a ModelConfig,
-    labels: usize,
-    size: &'a PassSize,
-    ledger: Ledger,
-    /// Elements of the hidden states.
-    hidden: usize,
-    /// Elements inside of the feed-forward half.
-    inner: usize,
-    /// Elements of the embeddings.
-    embedded: usize,
-}
-
-impl<'a> Walk<'a> {
-    fn new(model: &'a Model, size: &'a PassSize) -> Self {
-        let config = model.config();
-        Self {
-            config,
-            labels: model.schema().num_labels(),
-            size,
-            ledger: Ledger::default(),
-            hidden: size.tokens * config.hidden_size,
-            inner: size.tokens * config.intermediate_size,
-            embedded: size.tokens * config.embedding_size,
-        }
-    }
-
-    fn has_projection(&self) -> bool {
-        self.config.embedding_size != self.config.hidden_size
-    }
-
-    /// Whether the output of the attention half is dropped out.
-    fn drops_attention_output(&self) -> bool {
-        self.config.family.drops_attention_output() && self.drops_hidden()
-    }
-
-    fn drops_hidden(&self) -> bool {
-        self.config.hidden_dropout > 0.0
-    }
-
-    /// The most bytes of a pass forward and back, beside the gradients of parameters.
-    fn training(mut self) -> u64 {
-        self.embeddings_forward();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_forward();
-        }
-        self.head();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_backward();
-        }
-        self.embeddings_backward();
-        self.ledger.peak
-    }
-
-    /// As [`Self::training`], where layers keep their input only.
-    fn recomputing(mut self) -> u64 {
-        self.embeddings_forward();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_inference(true);
-        }
-        self.head();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_forward();
-            self.ledger.give(self.hidden); // its output
-            self.layer_backward();
-        }
-        self.embeddings_backward();
-        self.ledger.peak
-    }
-
-    fn embeddings_forward(&mut self) {
-        self.ledger.take(self.embedded); // the sum
-        self.norm_forward(self.config.embedding_size);
-        if self.drops_hidden() {
-            self.ledger.take(self.embedded);
-        }
-        if self.has_projection() {
-            self.ledger.take(self.hidden);
-        }
-    }
-
-    /// Everything that is taken here is kept, but for the attention scores.
-    fn layer_forward(&mut self) {
-        (0..3).for_each(|_| self.ledger.take(self.hidden)); // query, key, value
-        self.ledger.take(self.hidden); // context
-        self.ledger.take(self.size.tokens * self.config.num_attention_heads);
-        self.scores(1);
-        self.ledger.take(self.hidden); // output of the attention half
-        self.norm_forward(self.config.hidden_size);
-        self.ledger.take(self.inner); // before the activation
-        self.ledger.take(self.inner); // after it
-        self.ledger.take(self.hidden);
-        self.norm_forward(self.config.hidden_size);
-    }
-
-    /// Forward, and back to the gradient of the last hidden states. Few rows: all of it counts as kept.
-    fn head(&mut self) {
-        let pooled = self.size.sequences * self.config.hidden_size;
-        // Pooled, dropped out, before and after the activation, dropped out; and two gradients on the way back.
-        (0..7).for_each(|_| self.ledger.take(pooled));
-        (0..2).for_each(|_| self.ledger.take(self.size.sequences * self.labels));
-        self.linear_backward(self.size.sequences, self.labels);
-        self.linear_backward(self.size.sequences, self.config.hidden_size);
-        self.ledger.take(self.hidden); // the gradient
-        self.ledger.give(self.hidden); // the last layer's output
-    }
-
-    /// From the gradient of the layer's output to that of its input, one `hidden` each.
-    fn layer_backward(&mut self) {
-        let (tokens, width, inner_width) = (self.size.tokens, self.config.hidden_size, self.config.intermediate_size);
-        let copies = self.drops_hidden();
-        self.norm_backward(width, copies);
-        self.ledger.give(self.hidden); // what went into the norm
-        self.linear_backward(tokens, width);
-        self.ledger.take(self.inner);
-        self.ledger.give(self.inner); // after the activation
-        if copies {
-            self.ledger.give(self.hidden);
-        }
-        self.linear_backward(tokens, inner_width);
-        self.ledger.give(self.inner); // before the activation
-        self.ledger.give(self.inner); // its gradient
-        self.ledger.give(self.hidden); // output of the attention half
-
-        let copies = self.drops_attention_output();
-        self.norm_backward(width, copies);
-        self.ledger.give(self.hidden);
-        self.linear_backward(tokens, width);
-        self.ledger.take(self.hidden);
-        if copies {
-            self.ledger.give(self.hidden);
-        }
-        (0..3).for_each(|_| self.ledger.take(self.hidden)); // gradients of query, key, value
-        self.scores(2);
-        (0..5).for_each(|_| self.ledger.give(self.hidden)); // query, key, value, context and its gradient
-        self.ledger.give(tokens * self.config.num_attention_heads);
-        for _ in 0..3 {
-            self.linear_backward(tokens, width);
-            self.ledger.give(self.hidden);
-        }
-        self.ledger.give(self.hidden); // the layer's input
-    }
-
-    fn embeddings_backward(&mut self) {
-        let (tokens, width) = (self.size.tokens, self.config.embedding_size);
-        if self.has_projection() {
-            self.linear_backward(tokens, self.config.hidden_size);
-            self.ledger.take(self.embedded);
-            self.ledger.give(self.hidden);
-            self.ledger.give(self.embedded); // what went into the projection
-        }
-        if self.drops_hidden() {
-            self.ledger.give(self.embedded); // before dropout
-        }
-        self.norm_backward(width, false);
-        self.ledger.give(self.embedded); // the sum
-    }
-
-    /// The norm's input, its output and two numbers a row.
-    fn norm_forward(&mut self, width: usize) {
-        self.ledger.take(self.size.tokens * width);
-        self.ledger.take(self.size.tokens * width);
-        self.ledger.take(self.size.tokens * 2);
-    }
-
-    /// Turns the gradient in place; `copies` if dropout makes that of one input another than that of the residual.
-    fn norm_backward(&mut self, width: usize, copies: bool) {
-        let partial = partial_sums(self.size.tokens, width);
-        (0..2).for_each(|_| self.ledger.take(partial));
-        if copies {
-            self.ledger.take(self.size.tokens * width);
-        }
-        (0..2).for_each(|_| self.ledger.give(partial));
-        self.ledger.give(self.size.tokens * width);
-        self.ledger.give(self.size.tokens * 2);
-    }
-
-    /// The gradient of a product's bias; that of the weight takes nothing, and that of the input is the caller's.
-    fn linear_backward(&mut self, rows: usize, outputs: usize) {
-        self.ledger.borrow(&[partial_sums(rows, outputs)]);
-    }
-
-    /// The scores of the sequences that are worked on at a time, so many matrices each.
-    fn scores(&mut self, matrices: usize) {
-        let one = |&rows: &usize| rows.min(96) * rows;
-        let all: Vec<usize> = self.size.longest.iter().map(one).collect();
-        self.ledger.borrow(&all.repeat(matrices));
-    }
-
-    /// The most bytes of a pass that keeps nothing.
-    fn inference(mut self) -> u64 {
-        self.ledger.take(self.embedded);
-        self.norm_inference(self.config.embedding_size);
-        if self.has_projection() {
-            self.ledger.take(self.hidden);
-            self.ledger.give(self.embedded);
-        }
-        self.ledger.give(self.embedded);
-        // Every layer takes the same.
-        self.layer_inference(false);
-        let pooled = self.size.sequences * self.config.hidden_size;
-        self.ledger
-            .borrow(&[pooled, pooled, pooled, self.size.sequences * self.labels]);
-        self.ledger.peak
-    }
-
-    /// One layer that keeps nothing, at most its input.
-    fn layer_inference(&mut self, keeps_input: bool) {
-        (0..4).for_each(|_| self.ledger.take(self.hidden)); // query, key, value, context
-        self.ledger.take(self.size.tokens * self.config.num_attention_heads);
-        self.scores(1);
-        self.ledger.give(self.size.tokens * self.config.num_attention_heads);
-        self.ledger.take(self.hidden);
-        self.norm_inference(self.config.hidden_size);
-        (0..5).for_each(|_| self.ledger.give(self.hidden)); // those five
-        if !keeps_input {
-            self.ledger.give(self.hidden);
-        }
-        (0..2).for_each(|_| self.ledger.take(self.inner));
-        self.ledger.give(self.inner);
-        self.ledger.take(self.hidden);
-        self.norm_inference(self.config.hidden_size);
-        self.ledger.give(self.inner);
-        (0..2).for_each(|_| self.ledger.give(self.hidden));
-    }
-
-    /// As [`Self::norm_forward`]; only the output stays.
-    fn norm_inference(&mut self, width: usize) {
-        self.norm_forward(width);
-        self.ledger.give(self.size.tokens * width);
-        self.ledger.give(self.size.tokens * 2);
-    }
-}
-
-/// Elements of the sums over rows that tasks make before they are added up.
-fn partial_sums(rows: usize, width: usize) -> usize {
-    rows.div_ceil(rows_per_task(width)) * width
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ mod run;
 mod schedule;
 mod state;
 mod trainer;
+mod walk;
 
 pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run};
 pub use early_stopping::{EarlyStopping, Verdict};

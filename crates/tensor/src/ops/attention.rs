@@ -11,11 +11,11 @@
 
 use rayon::prelude::*;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, stored_bytes};
 use crate::cpu::product::{COLUMNS, Dot, Left, Lines, Out, ROWS, Right, multiply_here, pack_elements, pack_lines};
 use crate::cpu::{reduce, vectorised};
 use crate::ops::with_float;
-use crate::{Dropout, Element, Error, Float, Real, Result, Tape, Tensor, Var};
+use crate::{DType, Dropout, Element, Error, Float, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "attention";
 
@@ -213,37 +213,70 @@ struct Workspace<S: Float> {
     sums: [Buffer<S::Real>; 2],
 }
 
-impl<S: Float> Workspace<S> {
-    /// Space for the forward pass, or for the gradient too.
-    fn new(layout: &Layout, backward: bool) -> Self {
-        let (rows, head_dim) = (layout.longest(), layout.head_dim);
+/// How many elements the buffers of a [`Workspace`] have, in their order.
+struct WorkspaceSizes {
+    packed: [usize; 5],
+    scores: [usize; 2],
+    rounded: [usize; 2],
+    sums: [usize; 2],
+}
+
+impl WorkspaceSizes {
+    /// For sequences of up to `rows` tokens: those of the forward pass, or of the gradient too.
+    fn new(rows: usize, head_dim: usize, group: usize, backward: bool) -> Self {
         let block = QUERY_BLOCK.min(rows);
         // The most that any of the factors takes: lines are filled up to whole panels, and inner extents to whole words.
-        let across = rows.next_multiple_of(COLUMNS).next_multiple_of(S::Dot::GROUP);
-        let packed = (across * head_dim.next_multiple_of(S::Dot::GROUP))
-            .max(head_dim.next_multiple_of(COLUMNS) * rows.next_multiple_of(S::Dot::GROUP));
-        let transposed = rows.next_multiple_of(ROWS) * block.next_multiple_of(S::Dot::GROUP);
+        let packed = (rows.next_multiple_of(COLUMNS) * head_dim.next_multiple_of(group))
+            .max(head_dim.next_multiple_of(COLUMNS) * rows.next_multiple_of(group));
+        let transposed = rows.next_multiple_of(ROWS) * block.next_multiple_of(group);
         let only_backward = |len: usize| if backward { len } else { 0 };
         // Gradients of queries are summed up here too, once their scores have been used.
         let scores = block * rows.max(head_dim).next_multiple_of(COLUMNS);
-        let rounded = block * rows.next_multiple_of(S::Dot::GROUP);
-        let sums = head_dim.next_multiple_of(COLUMNS);
+        let rounded = block * rows.next_multiple_of(group);
+        let sums = rows * head_dim.next_multiple_of(COLUMNS);
         Self {
             packed: [
-                Buffer::scratch(packed),
-                Buffer::scratch(packed),
-                Buffer::scratch(packed.max(only_backward(transposed))),
-                Buffer::scratch(only_backward(packed)),
-                Buffer::scratch(only_backward(packed)),
+                packed,
+                packed,
+                packed.max(only_backward(transposed)),
+                only_backward(packed),
+                only_backward(packed),
             ],
-            scores: [Buffer::scratch(scores), Buffer::scratch(only_backward(scores))],
-            rounded: [Buffer::scratch(rounded), Buffer::scratch(only_backward(rounded))],
-            sums: [
-                Buffer::scratch(rows.max(block) * sums),
-                Buffer::scratch(only_backward(rows * sums)),
-            ],
+            scores: [scores, only_backward(scores)],
+            rounded: [rounded, only_backward(rounded)],
+            sums: [sums, only_backward(sums)],
         }
     }
+}
+
+impl<S: Float> Workspace<S> {
+    fn new(layout: &Layout, backward: bool) -> Self {
+        let sizes = WorkspaceSizes::new(layout.longest(), layout.head_dim, S::Dot::GROUP, backward);
+        Self {
+            packed: sizes.packed.map(Buffer::scratch),
+            scores: sizes.scores.map(Buffer::scratch),
+            rounded: sizes.rounded.map(Buffer::scratch),
+            sums: sizes.sums.map(Buffer::scratch),
+        }
+    }
+}
+
+/// Bytes that all threads together work with, for sequences of up to `longest` tokens.
+pub(crate) fn workspace_bytes(longest: usize, head_dim: usize, dtype: DType, backward: bool) -> usize {
+    let group = if dtype == DType::BF16 { 2 } else { 1 };
+    let sizes = WorkspaceSizes::new(longest, head_dim, group, backward);
+    let narrow = sizes
+        .packed
+        .iter()
+        .chain(&sizes.rounded)
+        .map(|&len| stored_bytes(len * dtype.size()));
+    let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+    let wide = sizes
+        .scores
+        .iter()
+        .chain(&sizes.sums)
+        .map(|&len| stored_bytes(len * real.size()));
+    rayon::current_num_threads() * narrow.chain(wide).sum::<usize>()
 }
 
 /// The blocks of queries of a sequence, as (first query, queries).
@@ -464,7 +497,6 @@ fn backward_unit<S: Float>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::DType;
     use crate::ops::testing::{check, normal};
 
     #[test]

@@ -17,6 +17,7 @@ mod residual_dropout_norm;
 
 pub use activation::activate;
 pub use attention::attention;
+pub(crate) use attention::workspace_bytes as attention_workspace_bytes;
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
 pub use convert::to_dtype;
 pub use cross_entropy::cross_entropy;

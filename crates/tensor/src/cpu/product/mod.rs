@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use super::vectorised;
 use crate::Element;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, stored_bytes};
 
 mod kernels;
 mod panels;
@@ -322,6 +322,15 @@ fn block_size(rows: usize, panels: usize) -> [usize; 2] {
         }
     }
     [block_rows, block_panels]
+}
+
+/// Bytes of the sums that all threads together work with in [`multiply`].
+pub fn sums_bytes(rows: usize, columns: usize) -> usize {
+    let panels = columns.div_ceil(COLUMNS);
+    let [block_rows, block_panels] = block_size(rows, panels);
+    let blocks = rows.div_ceil(block_rows) * panels.div_ceil(block_panels);
+    let one = stored_bytes(block_rows.min(rows) * block_panels * COLUMNS * size_of::<f32>());
+    blocks.min(rayon::current_num_threads()) * one
 }
 
 /// The sums of a block: rows and panels, each as first and count. The first row is a multiple of [`ROWS`].
