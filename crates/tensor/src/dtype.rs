@@ -22,6 +22,8 @@ pub enum DType {
     F64,
     /// Ids and row numbers.
     U32,
+    /// Sums of products of quantised numbers.
+    I32,
     /// Quantised activations.
     U8,
     /// Quantised weights.
@@ -36,6 +38,7 @@ impl DType {
             Self::BF16 => "bf16",
             Self::F64 => "f64",
             Self::U32 => "u32",
+            Self::I32 => "i32",
             Self::U8 => "u8",
             Self::I8 => "i8",
         }
@@ -104,6 +107,7 @@ element!(f32, F32, f32::to_bits);
 element!(bf16, BF16, |value| value.to_bits() as u32);
 element!(f64, F64, |value| value.to_bits() as u32);
 element!(u32, U32, |value| value);
+element!(i32, I32, |value| value as u32);
 element!(u8, U8, |value| value as u32);
 element!(i8, I8, |value| value as u8 as u32);
 

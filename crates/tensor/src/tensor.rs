@@ -17,6 +17,8 @@ pub enum Storage {
     F64(Arc<Buffer<f64>>),
     /// See [`DType::U32`].
     U32(Arc<Buffer<u32>>),
+    /// See [`DType::I32`].
+    I32(Arc<Buffer<i32>>),
     /// See [`DType::U8`].
     U8(Arc<Buffer<u8>>),
     /// See [`DType::I8`].
@@ -87,6 +89,7 @@ impl Tensor {
             Storage::BF16(_) => DType::BF16,
             Storage::F64(_) => DType::F64,
             Storage::U32(_) => DType::U32,
+            Storage::I32(_) => DType::I32,
             Storage::U8(_) => DType::U8,
             Storage::I8(_) => DType::I8,
         }
@@ -148,6 +151,7 @@ impl Tensor {
             Storage::BF16(values) => wide(values),
             Storage::F64(values) => values.to_vec(),
             Storage::U32(values) => wide(values),
+            Storage::I32(values) => wide(values),
             Storage::U8(values) => wide(values),
             Storage::I8(values) => wide(values),
         }
@@ -175,6 +179,7 @@ impl Tensor {
             DType::BF16 => rounded(self, bf16::from_f64),
             DType::F64 => rounded(self, |value| value),
             DType::U32 => rounded(self, |value| value as u32),
+            DType::I32 => rounded(self, |value| value as i32),
             DType::U8 => rounded(self, |value| value as u8),
             DType::I8 => rounded(self, |value| value as i8),
         }

@@ -14,7 +14,8 @@ pub use allocator::give_back_large_blocks;
 
 mod allocator;
 pub(crate) mod math;
-pub(crate) mod product;
+#[doc(hidden)]
+pub mod product;
 pub(crate) mod reduce;
 
 /// An instruction set that kernels exist for.
@@ -105,6 +106,11 @@ pub fn features() -> Vec<&'static str> {
 /// Whether products of `bf16` have instructions of their own here; without, they are no faster than those of `f32`.
 pub fn has_bf16() -> bool {
     product::has_bf16()
+}
+
+/// Whether products of `u8` and `i8` have instructions of their own here; without, they are no faster than those of `f32`.
+pub fn has_int8() -> bool {
+    product::has_int8()
 }
 
 /// Runs a kernel compiled for the best instructions. Pass an `#[inline(always)]` closure that calls `#[inline(always)]`

@@ -23,7 +23,7 @@ mod kernels;
 mod panels;
 
 use kernels::Tile;
-pub use kernels::{COLUMNS, ROWS, has_bf16};
+pub use kernels::{COLUMNS, ROWS, has_bf16, has_int8};
 pub use panels::{Lines, Panels, pack_elements, pack_lines};
 
 /// How two rows of numbers are multiplied and summed up.
@@ -55,6 +55,9 @@ pub struct F32;
 pub struct Bf16;
 /// `f64` by plain loops.
 pub struct F64;
+/// Quantised numbers: `u8` times `i8` with sums in `i32`, exact, and the same for every instruction set, while the inner
+/// extent is at most 65 792; beyond that they may wrap around.
+pub struct Int8;
 
 /// Words along the inner extent that are summed up in registers before they are added to the sums in memory: a panel then
 /// takes 32 KiB and stays in cache while the rows of a block pass by it.
@@ -493,6 +496,56 @@ mod tests {
             padding in 0usize..4,
         ) {
             check_all(Given { extents, packed_left, transposed_right, padding: padding * 2 });
+        }
+
+        #[test]
+        fn int8_equals_the_triple_loop(
+            extents in [0usize..70, 0usize..300, 0usize..70],
+            packed_left in any::<bool>(),
+            seed in any::<u64>(),
+        ) {
+            let mut random = Sequence::new(seed, 0);
+            check_int8(extents, || (random.next_u64() as u8, random.next_u64() as i8), packed_left);
+        }
+    }
+
+    /// Multiplies numbers of 8 bits and compares with the triple loop: the integers must be the same.
+    fn check_int8([rows, inner, columns]: [usize; 3], mut values: impl FnMut() -> (u8, i8), packed_left: bool) {
+        let a: Vec<u8> = (0..rows * inner).map(|_| values().0).collect();
+        let b: Vec<i8> = (0..inner * columns).map(|_| values().1).collect();
+        let group = Int8::GROUP;
+        let [of_left, of_right] = [rows, columns].map(|count| Lines { count, inner, group });
+        let right = Panels::from_elements(of_right, |k| &b[k * columns..][..columns], |value| value);
+        let left = Panels::from_lines(of_left, |i| &a[i * inner..][..inner], |value| value);
+        let left = match Left::<Int8>::is_whole(inner) && !packed_left {
+            true => Left::rows(&a, rows, inner, inner),
+            false => Left::panels(&left),
+        };
+        let mut out = vec![0; rows * columns];
+        multiply::<Int8, i32>(
+            left,
+            Right::panels(&right),
+            Out::new(&mut out, rows, columns),
+            |_, _, sums, out| out.copy_from_slice(sums),
+        );
+        for (place, &found) in out.iter().enumerate() {
+            let (i, j) = (place / columns, place % columns);
+            let products = (0..inner).map(|k| a[i * inner + k] as i64 * b[k * columns + j] as i64);
+            assert_eq!(
+                found as i64,
+                products.sum::<i64>(),
+                "({i}, {j}) of {rows}x{inner}x{columns}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_largest_numbers_of_8_bits() {
+        for extents in [[13, 4096, 70], [1, 4095, 33], [40, 2049, 5], [3, 65_792, 2]] {
+            for extreme in [(255, -128), (255, 127)] {
+                check_int8(extents, || extreme, false);
+                check_int8(extents, || extreme, true);
+            }
         }
     }
 
