@@ -2,25 +2,28 @@
 
     pip install -r tests/reference/requirements.txt
     python bench/train_vs_transformers.py --gareum target/release/gareum [--shape minilm] [--workload S1 S2] [--rounds 3] [--steps 20]
+    python bench/train_vs_transformers.py --table [f32 bf16] [--shape bert-base] [--instructions avx2]
 
 Workloads: S1, every text exactly 128 tokens; S2, log-normal lengths (sigma 0.7) clipped to [5, 128] with a mean of 29 tokens.
-The two sides run alternately, each in a process of its own, and swap who goes first from round to round. Loading is not timed on either side. Warm-up steps
+`--table` runs all that is promised of a shape: S1, S2, and S2 with the peer's lengths grouped, in f32 and in bf16 (or in those named). The two rows of S2 share
+gareum's runs: in every round gareum runs between the peer with grouped lengths and the peer without.
+The sides run alternately, each in a process of its own, and swap who goes first from round to round. Loading is not timed on either side. Warm-up steps
 of the peer are not timed. Prints a table, then JSON. The ratio is gareum's examples per second over the peer's in the same round: above 1, gareum is faster.
 
 The peer is what a careful user writes: transformers model with sdpa attention, fused AdamW, clipping at 1.0, linear schedule, dropout as configured, texts tokenized
-beforehand, batches padded to their longest text (`--group-by-length`: texts of similar length together, as transformers' Trainer groups them).
-Its memory is the peak resident set of the whole process, gareum's is what gareum reports.
+beforehand, batches padded to their longest text. `--group-by-length`: texts of similar length together, sorted in blocks of 50 batches, as transformers' Trainer
+does from 6,400 texts on. Since its steps take long, `--peer-steps` of its batches stand for all, evenly spaced by their size; what remains of a difference in
+size is corrected in proportion.
+Memory: peak resident set of the whole process, on both sides. Of the peer it is told once more without what was resident right after its imports, before the model
+is loaded; gareum has no such part to take off, so its whole process stands against that too.
+
+`--instructions avx2` holds gareum (GAREUM_CPU) and the peer's own kernels and oneDNN (ATEN_CPU_CAPABILITY, ONEDNN_MAX_CPU_ISA) to AVX2. PyTorch's f32 products
+come from MKL, which MKL_ENABLE_INSTRUCTIONS holds to AVX2 on Intel's processors; on AMD's it takes its general path with or without.
 """
 
 import argparse
-import csv
 import json
-import os
-import platform
-import resource
 import shutil
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -28,141 +31,130 @@ from pathlib import Path
 
 import numpy as np
 
-PROJECT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
-MAX_LENGTH = 128
-LABELS = ["no", "yes"]
-SEED = 17
-SHAPES = {
-    "minilm": dict(hidden_size=384, num_hidden_layers=6, num_attention_heads=12, intermediate_size=1536),
-    "bert-base": dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072),
+from comparison import (
+    MAX_LENGTH,
+    SEED,
+    WORKLOADS,
+    Failed,
+    add_common_arguments,
+    chosen_for,
+    machine,
+    markdown,
+    read_examples,
+    resident_bytes,
+    run_json,
+    settings,
+    shown,
+    spread,
+    versions,
+    write_data,
+    write_model,
+    write_report,
+)
+
+# A block of 50 batches is what lengths are grouped in; the others are few enough to take minutes on two cores.
+STEPS = {"minilm": {"S1": 12, "S2": 50}, "bert-base": {"S1": 4, "S2": 50}}
+PEER_STEPS = {"minilm": {"S1": 12, "S2": 16}, "bert-base": {"S1": 4, "S2": 8}}
+WARMUP_STEPS = {"minilm": 2, "bert-base": 1}
+BLOCK = 50
+INSTRUCTIONS = {
+    "avx2": {
+        "gareum": {"GAREUM_CPU": "avx2"},
+        "peer": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"},
+    },
 }
+SIDES = ("grouped peer", "gareum", "peer")  # in every order gareum stands beside both
 
 
-def main() -> None:
+def main() -> int:
     args = arguments()
     if args.run_peer:
         print(json.dumps(run_peer(json.loads(args.run_peer))))
-        return
+        return 0
+    results, failures = [], []
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         tokenizer = write_model(args, work / "model")
-        results = [run_workload(args, workload, tokenizer, work) for workload in args.workload]
-    report = {"machine": machine(), "versions": versions(), "settings": settings(args), "workloads": results}
-    print(table(results), "", json.dumps(report, indent=1), sep="\n")
-    if args.output:
-        args.output.write_text(json.dumps(report, indent=1) + "\n")
+        for chosen in comparisons(args):
+            try:
+                results += compare(args, chosen, tokenizer, work)
+            except Failed as failure:
+                failures.append(f"{chosen['workload']} {chosen['gareum_precision']}: {failure}")
+                print(f"LEFT OUT {failures[-1]}", file=sys.stderr)
+    found = versions("torch", "transformers", "numpy")
+    report = {"machine": machine(), "versions": found, "settings": settings(args, {"run_peer"}), "workloads": results, "left_out": failures}
+    write_report(args, table(results), report)
+    return 1 if failures else 0
 
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--gareum", type=Path, default=PROJECT / "target" / "release" / "gareum")
-    model = parser.add_mutually_exclusive_group()
-    model.add_argument("--shape", choices=SHAPES, default="minilm", help="a BERT of this shape with random weights")
-    model.add_argument("--model", type=Path, help="a checkpoint with its tokenizer instead")
+    add_common_arguments(parser)
+    parser.add_argument("--table", nargs="*", choices=["f32", "bf16"], help="all rows of the shape, in these precisions (default: both)")
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=20, help="timed steps of each side")
-    parser.add_argument("--warmup-steps", type=int, default=2, help="untimed first steps of the peer")
-    parser.add_argument("--batch-size", type=int, default=32)
-    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
+    parser.add_argument("--steps", type=int, help=f"steps of gareum; the peer makes as many batches of the same texts (default: {STEPS})")
+    parser.add_argument("--peer-steps", type=int, help=f"so many of the peer's steps are timed and stand for all (default: {PEER_STEPS})")
+    parser.add_argument("--warmup-steps", type=int, help=f"untimed first steps of the peer (default: {WARMUP_STEPS})")
     parser.add_argument("--peer-precision", choices=["f32", "bf16"], default="f32", help="bf16: torch.autocast")
     parser.add_argument("--gareum-precision", choices=["f32", "bf16", "auto"], default="f32")
     parser.add_argument("--group-by-length", action="store_true", help="the peer batches texts of similar length")
+    parser.add_argument("--instructions", choices=INSTRUCTIONS, help="hold both sides to these instructions (default: all that the processor has)")
     parser.add_argument("--gareum-set", action="append", default=[], metavar="KEY=VALUE", help="further settings for gareum train")
-    parser.add_argument("--output", type=Path, help="write the JSON here too")
     parser.add_argument("--run-peer", help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
-# Workloads
-
-
-def lengths_s1(count: int, rng: np.random.Generator) -> np.ndarray:
-    return np.full(count, MAX_LENGTH)
-
-
-def lengths_s2(count: int, rng: np.random.Generator) -> np.ndarray:
-    """Log-normal lengths; the location is found by bisection so that these very lengths have a mean of 29."""
-    normal = rng.normal(0, 0.7, count)
-    lengths_at = lambda location: np.clip(np.round(np.exp(location + normal)), 5, MAX_LENGTH).astype(int)
-    low, high = 0.0, 6.0
-    for _ in range(50):
-        middle = (low + high) / 2
-        low, high = (middle, high) if lengths_at(middle).mean() < 29 else (low, middle)
-    return lengths_at(low)
-
-
-WORKLOADS = {"S1": lengths_s1, "S2": lengths_s2}
-
-
-def write_data(path: Path, tokenizer, lengths: np.ndarray, rng: np.random.Generator) -> int:
-    """A csv of random words where text i has exactly `lengths[i]` tokens, special ones included; returns the number of tokens."""
-    words, special = whole_words(tokenizer), tokenizer.num_special_tokens_to_add()
-    texts = [" ".join(rng.choice(words, length - special)) for length in lengths]
-    counted = [len(ids) for ids in tokenizer(texts)["input_ids"]]
-    assert counted == lengths.tolist(), "a text has another number of tokens than meant"
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows(zip(texts, rng.choice(LABELS, len(texts))))
-    return sum(counted)
-
-
-def whole_words(tokenizer, at_most: int = 2000) -> list[str]:
-    """Words that are one token each, wherever they stand."""
-    vocabulary = sorted(tokenizer.get_vocab(), key=tokenizer.get_vocab().get)
-    candidates = [word for word in (token.lstrip("Ġ▁") for token in vocabulary) if len(word) > 2 and word.isalpha() and word.islower()]
-    candidates = list(dict.fromkeys(candidates))[: 4 * at_most]
-    encoded = tokenizer([f"{word} {word}" for word in candidates], add_special_tokens=False)["input_ids"]
-    words = [word for word, ids in zip(candidates, encoded) if len(ids) == 2 and ids[0] == ids[1]]
-    return words[:at_most]
-
-
-def write_model(args: argparse.Namespace, folder: Path):
-    """Saves the model that both sides start from, head included, with its tokenizer; returns the tokenizer."""
-    import torch
-    import transformers
-
-    transformers.utils.logging.disable_progress_bar()
-    torch.manual_seed(SEED)
-    names = {"id2label": dict(enumerate(LABELS)), "label2id": {name: index for index, name in enumerate(LABELS)}}
-    if args.model:
-        tokenizer = transformers.AutoTokenizer.from_pretrained(args.model)
-        model = transformers.AutoModelForSequenceClassification.from_pretrained(args.model, **names, ignore_mismatched_sizes=True)
-    else:
-        vocabulary = DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"
-        tokenizer = transformers.BertTokenizer(vocab=str(vocabulary), do_lower_case=True)
-        config = transformers.BertConfig(vocab_size=len(tokenizer), **SHAPES[args.shape], **names)
-        model = transformers.BertForSequenceClassification(config)
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-    return tokenizer
+def comparisons(args: argparse.Namespace) -> list[dict]:
+    """Workload, precisions, and the peers that stand beside gareum's runs of them."""
+    if args.table is None:
+        peer = "grouped peer" if args.group_by_length else "peer"
+        precisions = {"gareum_precision": args.gareum_precision, "peer_precision": args.peer_precision}
+        return [{"workload": workload, "peers": [peer]} | precisions for workload in args.workload]
+    peers = {"S1": ["peer"], "S2": ["peer", "grouped peer"]}
+    return [
+        {"workload": workload, "peers": peers[workload], "gareum_precision": precision, "peer_precision": precision}
+        for precision in args.table or ["f32", "bf16"]
+        for workload in args.workload
+    ]
 
 
 # Rounds
 
 
-def run_workload(args: argparse.Namespace, workload: str, tokenizer, work: Path) -> dict:
-    rng = np.random.default_rng(SEED)
-    lengths = WORKLOADS[workload](args.steps * args.batch_size, rng)
+def compare(args: argparse.Namespace, chosen: dict, tokenizer, work: Path) -> list[dict]:
+    """Rounds of gareum and the chosen peers; a result for each peer."""
+    workload, rng = chosen["workload"], np.random.default_rng(SEED)
+    steps = args.steps or chosen_for(args, STEPS)[workload]
+    peer_steps = min(steps, args.peer_steps or (args.steps if args.steps else chosen_for(args, PEER_STEPS)[workload]))
+    lengths = WORKLOADS[workload](steps * args.batch_size, rng)
     data = work / f"{workload}.csv"
     tokens = write_data(data, tokenizer, lengths, rng)
-    sides = {"gareum": gareum_side, "peer": peer_side}
-    runs = {"gareum": [], "peer": []}
+    chosen = chosen | {"steps": steps, "peer_steps": peer_steps, "model": str(work / "model"), "data": str(data)}
+    sides = [side for side in SIDES if side == "gareum" or side in chosen["peers"]]
+    runs = {side: [] for side in sides}
     for number in range(args.rounds):
-        for side in sorted(sides, reverse=number % 2 == 1):
-            runs[side].append(sides[side](args, work / "model", data, work))
-            print(f"{workload} round {number + 1} {side}: {runs[side][-1]['samples_per_second']:.1f} examples/s", file=sys.stderr)
-    return {"workload": workload, "examples": len(lengths), "tokens": tokens, "mean_length": tokens / len(lengths)} | summary(runs)
+        for side in reversed(sides) if number % 2 else sides:
+            result = gareum_side(args, chosen, work) if side == "gareum" else peer_side(args, chosen, side)
+            if side == "gareum" and number == 0 and abs(result["examples"] - len(lengths)) > 0.5:
+                raise Failed(f"gareum trained on {result['examples']:.0f} texts of {len(lengths)}: does it use all rows of the file? (--gareum-set)")
+            runs[side].append(result)
+            told = f"{workload} {chosen['gareum_precision']} round {number + 1} {side}: {result['samples_per_second']:.1f} examples/s"
+            print(told, file=sys.stderr, flush=True)
+    described = {"workload": workload, "examples": len(lengths), "tokens": tokens, "mean_length": tokens / len(lengths)}
+    described |= {key: chosen[key] for key in ("gareum_precision", "peer_precision", "steps", "peer_steps")}
+    return [described | {"group_by_length": peer == "grouped peer"} | summary(runs["gareum"], runs[peer]) for peer in chosen["peers"]]
 
 
-def summary(runs: dict[str, list[dict]]) -> dict:
-    ratios = [ours["samples_per_second"] / peer["samples_per_second"] for ours, peer in zip(runs["gareum"], runs["peer"])]
+def summary(ours: list[dict], theirs: list[dict]) -> dict:
+    runs = {"gareum": ours, "peer": theirs}
+    ratios = [our["samples_per_second"] / their["samples_per_second"] for our, their in zip(ours, theirs)]
     memory = {side: max(run["peak_memory_bytes"] for run in runs[side]) for side in runs}
+    own_memory = max(run["peak_memory_bytes"] - run["memory_after_imports_bytes"] for run in theirs)
     return {
         "speed_ratio": spread(ratios),
         "memory_ratio": memory["gareum"] / memory["peer"],
+        "memory_ratio_without_imports": memory["gareum"] / own_memory,
+        "peer_memory_without_imports_bytes": own_memory,
         **{
             side: {
                 "samples_per_second": spread([run["samples_per_second"] for run in runs[side]]),
@@ -175,43 +167,35 @@ def summary(runs: dict[str, list[dict]]) -> dict:
     }
 
 
-def spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
-
-
-def gareum_side(args: argparse.Namespace, model: Path, data: Path, work: Path) -> dict:
+def gareum_side(args: argparse.Namespace, chosen: dict, work: Path) -> dict:
     output = work / "trained"
-    chosen = [f"train.batch_size={args.batch_size}", f"train.max_steps={args.steps}", f"model.max_length={MAX_LENGTH}"]
-    chosen += [f"train.precision={args.gareum_precision}", *args.gareum_set]
-    command = [args.gareum, "train", "--model", model, "--train", data, "--text", "text", "--label", "label", "--output", output, "--epochs", "1"]
-    command += [part for setting in chosen for part in ("--set", setting)] + ["--json"]
+    values = [f"train.batch_size={args.batch_size}", f"train.max_steps={chosen['steps']}", f"model.max_length={MAX_LENGTH}"]
+    values += [f"train.precision={chosen['gareum_precision']}", "data.split=[1.0, 0.0, 0.0]", "data.drop_duplicates=false", *args.gareum_set]
+    command = [args.gareum, "train", "--model", chosen["model"], "--train", chosen["data"], "--text", "text", "--label", "label"]
+    command += ["--output", output, "--epochs", "1"] + [part for value in values for part in ("--set", value)] + ["--json"]
     shutil.rmtree(output, ignore_errors=True)
-    answer = run_json(command, args.threads)
+    answer = run_json(command, args.threads, environment(args, "gareum"))
     shutil.rmtree(output, ignore_errors=True)
-    if answer["train_steps"] != args.steps:
-        sys.exit(f"gareum trained {answer['train_steps']} steps, not {args.steps}: does it use all rows of the file? (--gareum-set)")
+    if answer["train_steps"] != chosen["steps"]:
+        raise Failed(f"gareum trained {answer['train_steps']} steps, not {chosen['steps']}")
     return {
         "seconds": answer["train_runtime"],
         "steps": answer["train_steps"],
+        "examples": answer["train_samples_per_second"] * answer["train_runtime"],
         "samples_per_second": answer["train_samples_per_second"],
         "tokens_per_second": answer["train_tokens_per_second"],
         "peak_memory_bytes": answer["peak_memory_bytes"],
     }
 
 
-def peer_side(args: argparse.Namespace, model: Path, data: Path, work: Path) -> dict:
-    chosen = {key: getattr(args, key) for key in ("steps", "warmup_steps", "batch_size", "threads", "peer_precision", "group_by_length")}
-    specification = json.dumps(chosen | {"model": str(model), "data": str(data)})
-    return run_json([sys.executable, __file__, "--run-peer", specification], args.threads)
+def peer_side(args: argparse.Namespace, chosen: dict, side: str) -> dict:
+    warmup_steps = chosen_for(args, WARMUP_STEPS) if args.warmup_steps is None else args.warmup_steps
+    more = {"batch_size": args.batch_size, "threads": args.threads, "warmup_steps": warmup_steps, "group_by_length": side == "grouped peer"}
+    return run_json([sys.executable, __file__, "--run-peer", json.dumps(chosen | more)], args.threads, environment(args, "peer"))
 
 
-def run_json(command: list, threads: int) -> dict:
-    """Runs a program with so many threads; its standard output is one JSON object."""
-    environment = os.environ | {"RAYON_NUM_THREADS": str(threads), "OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    finished = subprocess.run([str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if finished.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))}\nexit status {finished.returncode}\n{finished.stderr[-3000:]}")
-    return json.loads(finished.stdout)
+def environment(args: argparse.Namespace, side: str) -> dict[str, str]:
+    return INSTRUCTIONS[args.instructions][side] if args.instructions else {}
 
 
 # The peer: a plain PyTorch loop, in a process of its own
@@ -220,49 +204,60 @@ def run_json(command: list, threads: int) -> dict:
 def run_peer(chosen: dict) -> dict:
     import torch
     import transformers
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer  # transformers imports them when they are first named
 
+    memory_after_imports = resident_bytes()
     transformers.utils.logging.disable_progress_bar()
     torch.set_num_threads(chosen["threads"])
     torch.manual_seed(SEED)
-    model = transformers.AutoModelForSequenceClassification.from_pretrained(chosen["model"], attn_implementation="sdpa").train()
-    tokenizer = transformers.AutoTokenizer.from_pretrained(chosen["model"])
+    model = AutoModelForSequenceClassification.from_pretrained(chosen["model"], attn_implementation="sdpa").train()
+    tokenizer = AutoTokenizer.from_pretrained(chosen["model"])
     examples = read_examples(chosen["data"], tokenizer)
     batches = make_batches(examples, chosen["batch_size"], chosen["group_by_length"])
+    timed = evenly_spaced(batches, chosen["peer_steps"])
     step = training_step(model, tokenizer, chosen)
-    for batch in batches[: chosen["warmup_steps"]]:
+    for batch in timed[: chosen["warmup_steps"]]:
         step(batch)
     started = time.perf_counter()
-    for batch in batches:
+    for batch in timed:
         loss = step(batch)
     seconds = time.perf_counter() - started
     assert np.isfinite(loss), f"the loss is {loss}"
-    tokens = sum(len(ids) for ids, _ in examples)
+    tokens, padded = sum(len(ids) for ids, _ in examples), sum(map(padded_tokens, batches))
+    whole = seconds * padded / sum(map(padded_tokens, timed))
     return {
         "seconds": seconds,
-        "steps": len(batches),
-        "samples_per_second": len(examples) / seconds,
-        "tokens_per_second": tokens / seconds,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "padding_share": 1 - tokens / sum(len(batch) * max(len(ids) for ids, _ in batch) for batch in batches),
+        "steps": len(timed),
+        "seconds_of_all_steps": whole,
+        "samples_per_second": len(examples) / whole,
+        "tokens_per_second": tokens / whole,
+        "peak_memory_bytes": resident_bytes("VmHWM"),
+        "memory_after_imports_bytes": memory_after_imports,
+        "padding_share": 1 - tokens / padded,
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "last_loss": loss,
     }
 
 
-def read_examples(data: str, tokenizer) -> list[tuple[list[int], int]]:
-    with open(data, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    encoded = tokenizer([row["text"] for row in rows], truncation=True, max_length=MAX_LENGTH)["input_ids"]
-    return [(ids, LABELS.index(row["label"])) for ids, row in zip(encoded, rows)]
-
-
 def make_batches(examples: list, batch_size: int, group_by_length: bool) -> list[list]:
-    """Shuffled batches; grouped ones are cut from blocks of up to 50 batches sorted by length, as transformers' Trainer does."""
+    """Shuffled batches; grouped ones are cut from blocks of 50 batches sorted by length, as transformers' Trainer does."""
     order = np.random.default_rng(SEED).permutation(len(examples)).tolist()
     if group_by_length:
-        block = batch_size * max(1, min(50, len(examples) // (4 * batch_size)))
+        block = batch_size * BLOCK
         blocks = [sorted(order[start : start + block], key=lambda index: -len(examples[index][0])) for start in range(0, len(order), block)]
         order = [index for block in blocks for index in block]
     return [[examples[index] for index in order[start : start + batch_size]] for start in range(0, len(order), batch_size)]
+
+
+def padded_tokens(batch: list) -> int:
+    return len(batch) * max(len(ids) for ids, _ in batch)
+
+
+def evenly_spaced(batches: list, count: int) -> list:
+    """So many of the batches, from the middle of equal parts of all batches in order of size; they keep their own order."""
+    by_size = sorted(range(len(batches)), key=lambda index: padded_tokens(batches[index]))
+    chosen = {by_size[int((part + 0.5) * len(batches) / count)] for part in range(count)}
+    return [batch for index, batch in enumerate(batches) if index in chosen]
 
 
 def training_step(model, tokenizer, chosen: dict):
@@ -296,37 +291,27 @@ def training_step(model, tokenizer, chosen: dict):
 
 
 def table(results: list[dict]) -> str:
-    lines = ["| workload | gareum ex/s | peer ex/s | speed ratio (min..max) | gareum tok/s | peer tok/s | gareum MiB | peer MiB | memory ratio |"]
-    lines.append("|---" * 9 + "|")
-    for result in results:
-        ours, peer, ratio = result["gareum"], result["peer"], result["speed_ratio"]
-        mebibytes = [side["peak_memory_bytes"] / 2**20 for side in (ours, peer)]
-        cells = [f"{result['workload']}, mean {result['mean_length']:.1f} tokens"]
-        cells += [f"{side['samples_per_second']['median']:.1f}" for side in (ours, peer)]
-        cells += [f"**{ratio['median']:.2f}** ({ratio['min']:.2f}..{ratio['max']:.2f})"]
-        cells += [f"{side['tokens_per_second']['median']:.0f}" for side in (ours, peer)]
-        cells += [f"{value:.0f}" for value in mebibytes] + [f"{result['memory_ratio']:.2f}"]
-        lines.append("| " + " | ".join(cells) + " |")
-    return "\n".join(lines)
+    header = ["workload", "precision", "gareum ex/s", "peer ex/s", "speed ratio (min..max)", "gareum tok/s", "peer tok/s", "peer's padding"]
+    header += ["gareum MiB", "peer MiB (without imports)", "memory ratio (without imports)"]
+    return markdown(header, [cells(result) for result in results])
 
 
-def settings(args: argparse.Namespace) -> dict:
-    hidden = {"run_peer", "workload", "output"}
-    return {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items() if key not in hidden}
-
-
-def machine() -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.processor(), "cpus": len(os.sched_getaffinity(0)), "system": platform.platform()}
-
-
-def versions() -> dict[str, str]:
-    import torch
-    import transformers
-
-    return {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
+def cells(result: dict) -> list[str]:
+    ours, peer = result["gareum"], result["peer"]
+    precisions = dict.fromkeys([result["gareum_precision"], result["peer_precision"]])
+    mebibytes = lambda count: f"{count / 2**20:.0f}"
+    return [
+        f"{result['workload']}, mean {result['mean_length']:.1f} tokens" + (", peer's lengths grouped" if result["group_by_length"] else ""),
+        " beside ".join(precisions),
+        *(f"{side['samples_per_second']['median']:.1f}" for side in (ours, peer)),
+        shown(result["speed_ratio"]),
+        *(f"{side['tokens_per_second']['median']:.0f}" for side in (ours, peer)),
+        f"{peer['runs'][0]['padding_share']:.0%}",
+        mebibytes(ours["peak_memory_bytes"]),
+        f"{mebibytes(peer['peak_memory_bytes'])} ({mebibytes(result['peer_memory_without_imports_bytes'])})",
+        f"{result['memory_ratio']:.2f} ({result['memory_ratio_without_imports']:.2f})",
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
