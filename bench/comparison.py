@@ -24,7 +24,12 @@ SHAPES = {
 
 
 class Failed(Exception):
-    """A side could not do what it was asked; the message says why."""
+    """A side could not do what it was asked; the message says why, at length."""
+
+    def reason(self) -> str:
+        """One line of it: the last that speaks of an error, or the last."""
+        lines = [line.strip() for line in str(self).splitlines() if line.strip()]
+        return next((line for line in reversed(lines) if "error" in line.lower()), lines[-1])
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -95,8 +100,8 @@ def read_examples(data: str | Path, tokenizer) -> list[tuple[list[int], int]]:
     return [(ids, LABELS.index(row["label"])) for ids, row in zip(encoded, rows)]
 
 
-def write_model(args: argparse.Namespace, folder: Path):
-    """Saves the model that all sides start from, head included, with its tokenizer; returns the tokenizer."""
+def write_model(args: argparse.Namespace, folder: Path, **config_values):
+    """Saves the model that all sides start from, head included, with its tokenizer; returns the tokenizer. The values are for a model with random weights."""
     import torch
     import transformers
 
@@ -109,7 +114,7 @@ def write_model(args: argparse.Namespace, folder: Path):
     else:
         vocabulary = DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"
         tokenizer = transformers.BertTokenizer(vocab=str(vocabulary), do_lower_case=True)
-        config = transformers.BertConfig(vocab_size=len(tokenizer), **SHAPES[args.shape], **names)
+        config = transformers.BertConfig(vocab_size=len(tokenizer), **SHAPES[args.shape], **names, **config_values)
         model = transformers.BertForSequenceClassification(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -79,7 +79,7 @@ def main() -> int:
             try:
                 results += compare(args, chosen, tokenizer, work)
             except Failed as failure:
-                failures.append(f"{chosen['workload']} {chosen['gareum_precision']}: {failure}")
+                failures.append(f"{chosen['workload']} {chosen['gareum_precision']}: {failure.reason()}")
                 print(f"LEFT OUT {failures[-1]}", file=sys.stderr)
     found = versions("torch", "transformers", "numpy")
     report = {"machine": machine(), "versions": found, "settings": settings(args, {"run_peer"}), "workloads": results, "left_out": failures}
