@@ -119,6 +119,9 @@ struct Rates {
 /// The metrics of an evaluation's line, as far as the task has them.
 const SHOWN: [&str; 5] = ["loss", "accuracy", "macro_f1", "rmse", "pearson"];
 
+/// The part of labels that may change with the precision before it is worth a warning.
+const MOST_DIFFERING: f64 = 0.005;
+
 /// Seconds between two plain lines.
 const LINE_EVERY: Duration = Duration::from_secs(10);
 
@@ -143,6 +146,7 @@ impl TrainingProgress {
                 self.bar.reset_eta();
                 self.plan = Some(plan);
             }
+            Event::Computing(precision) => self.line(format!("training in {}", precision.name())),
             Event::Step(report) => {
                 let seconds = report.duration.as_secs_f64().max(1e-9);
                 let now = Rates {
@@ -199,6 +203,18 @@ impl TrainingProgress {
             Event::Resplit { before, now } => self.line(format!(
                 "train.micro_batch_tokens was {before} and is {now} now: the run goes on equal but for rounding, not to the bit"
             )),
+            Event::PrecisionCompared {
+                precision,
+                examples,
+                differing,
+            } => {
+                let name = precision.name();
+                let told = format!("{differing} of {examples} validation rows get another label in f32 than in {name}");
+                match differing as f64 > MOST_DIFFERING * examples as f64 {
+                    true => self.bar.suspend(|| self.display.warn(format!("{told}: train with --set train.precision=f32 if that matters"))),
+                    false => self.line(told),
+                }
+            }
             Event::Saved(_) => {}
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));

@@ -48,7 +48,7 @@ impl DType {
     pub fn size(self) -> usize {
         match self {
             Self::F64 => 8,
-            Self::F32 | Self::U32 => 4,
+            Self::F32 | Self::U32 | Self::I32 => 4,
             Self::BF16 => 2,
             Self::U8 | Self::I8 => 1,
         }

@@ -16,7 +16,7 @@ use super::{EarlyStopping, EncodedExample, MemoryPlan, TrainError, TrainerState}
 use crate::data::{LabelSchema, Target};
 use crate::files::{WriteError, create_directory, sync_directory, write_atomically};
 use crate::metrics::Metrics;
-use crate::model::{LoadedWeights, Model, ModelError, save_tensors};
+use crate::model::{LoadedWeights, Model, ModelError, Precision, save_tensors};
 use crate::tokens::Tokenizer;
 
 const OPTIMIZER: &str = "optimizer.safetensors";
@@ -58,10 +58,12 @@ pub(super) struct Identity {
     pub data: String,
     pub batch_size: usize,
     pub seed: u64,
+    #[serde(default)]
+    pub precision: Precision,
 }
 
 impl Identity {
-    pub fn new(labels: &LabelSchema, examples: &[EncodedExample], batch_size: usize, seed: u64) -> Self {
+    pub fn new(model: &Model, examples: &[EncodedExample], batch_size: usize, seed: u64) -> Self {
         let mut hash = 0;
         let mut add = |number: u64| hash = combine(hash, number);
         for example in examples {
@@ -73,11 +75,12 @@ impl Identity {
             }
         }
         Self {
-            labels: labels.clone(),
+            labels: model.schema().clone(),
             examples: examples.len(),
             data: format!("{hash:016x}"),
             batch_size,
             seed,
+            precision: model.precision,
         }
     }
 
@@ -97,6 +100,9 @@ impl Identity {
                 differs("train.batch_size", &self.batch_size, &saved.batch_size)
             }
             () if self.seed != saved.seed => differs("train.seed", &self.seed, &saved.seed),
+            () if self.precision != saved.precision => {
+                differs("train.precision", &self.precision.name(), &saved.precision.name())
+            }
             () if self.examples != saved.examples => {
                 differs("the number of training rows", &self.examples, &saved.examples)
             }

@@ -14,7 +14,7 @@ use crate::data::{
 };
 use crate::files::create_directory;
 use crate::metrics::Metrics;
-use crate::model::{HeadSource, LoadNotes, Model};
+use crate::model::{HeadSource, LoadNotes, Model, Precision};
 use crate::predict::Description;
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
@@ -326,14 +326,53 @@ pub fn train_and_save(
     if report.outcome.interrupted {
         return Ok(report);
     }
+    let max_tokens = report.outcome.memory.micro_batch_tokens;
+    let compared = if validation.is_empty() { &test } else { &validation };
+    if model.precision != Precision::F32 && !compared.is_empty() {
+        let differing = labels_that_differ_in_f32(&mut model, compared, max_tokens, observe)?;
+        observe(Event::PrecisionCompared {
+            precision: model.precision,
+            examples: compared.len(),
+            differing,
+        });
+    }
     if !test.is_empty() {
         let total = test.len();
         let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        let max_tokens = report.outcome.memory.micro_batch_tokens;
         report.test = Some(evaluate(&model, &test, max_tokens, &mut progress)?.metrics);
     }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
     Ok(report)
+}
+
+/// How many examples get other labels when the model computes in `f32`.
+fn labels_that_differ_in_f32(
+    model: &mut Model,
+    examples: &[EncodedExample],
+    max_tokens: usize,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<usize, TrainError> {
+    let precision = model.precision;
+    let total = 2 * examples.len();
+    let mut predictions = Vec::new();
+    for (index, chosen) in [precision, Precision::F32].into_iter().enumerate() {
+        model.precision = chosen;
+        let mut progress = |done: usize| {
+            observe(Event::Evaluating {
+                done: index * examples.len() + done,
+                total,
+            })
+        };
+        let evaluation = evaluate(model, examples, max_tokens, &mut progress);
+        model.precision = precision;
+        predictions.push(evaluation?.predictions);
+    }
+    let [narrow, wide] = [&predictions[0], &predictions[1]];
+    Ok(narrow
+        .iter()
+        .zip(wide)
+        .filter(|(narrow, wide)| narrow.classes != wide.classes)
+        .count())
 }
 
 /// `--resume DIR`: a checkpoint itself, or the output directory that holds checkpoints.

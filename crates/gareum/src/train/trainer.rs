@@ -18,7 +18,7 @@ use crate::data::{Target, Task};
 use crate::head;
 use crate::machine;
 use crate::metrics::Metrics;
-use crate::model::{Model, Noise};
+use crate::model::{Model, Noise, Precision};
 use crate::settings::{CheckpointActivations, TrainSettings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, micro_batches, shuffled_batches};
 
@@ -70,6 +70,8 @@ pub struct StepReport {
 pub enum Event<'a> {
     /// The first step is about to be taken.
     Started(Plan),
+    /// What the model computes in.
+    Computing(Precision),
     /// A step was taken.
     Step(StepReport),
     /// Some of the validation examples have been scored.
@@ -103,6 +105,15 @@ pub enum Event<'a> {
         before: usize,
         /// Those from here on.
         now: usize,
+    },
+    /// After training in less than `f32`, validation (or test) examples were scored in `f32` too.
+    PrecisionCompared {
+        /// What was trained in.
+        precision: Precision,
+        /// How many examples.
+        examples: usize,
+        /// How many of them got other labels.
+        differing: usize,
     },
     /// A checkpoint was written.
     Saved(&'a Path),
@@ -204,6 +215,7 @@ impl Trainer<'_> {
         let fit = self.fit(&mut progress, &plan);
         fit.plan()?;
         observe(Event::Started(plan));
+        observe(Event::Computing(self.model.precision));
         let now = progress.memory.micro_batch_tokens;
         let unasked = progress.memory.checkpoint_activations
             && self.settings.checkpoint_activations == CheckpointActivations::Auto;
@@ -353,7 +365,7 @@ impl Trainer<'_> {
         let mut stopping = EarlyStopping::new(self.monitor()?, early.min_delta, early.patience);
         let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
         let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
-        let identity = Identity::new(self.model.schema(), self.train, batch_size, seed);
+        let identity = Identity::new(self.model, self.train, batch_size, seed);
         let mut saved_memory = None;
         if let Some(directory) = self.checkpoints {
             checkpoint::remove_leftovers(directory)?;
