@@ -17,7 +17,6 @@ import argparse
 import csv
 import json
 import os
-import platform
 import shutil
 import statistics
 import subprocess
@@ -27,6 +26,8 @@ import time
 from pathlib import Path
 
 import numpy as np
+
+from comparison import machine, versions
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data")) / "banking77"
@@ -57,7 +58,8 @@ def main() -> int:
         for name in args.parts:
             parts[name], failed = PARTS[name](args, base, work)
             failures += failed
-    report = {"machine": machine(), "versions": versions(args), "settings": settings(args), "parts": parts, "failures": failures}
+    found = versions(args.gareum, "torch", "transformers", "accelerate")
+    report = {"machine": machine(), "versions": found, "settings": settings(args), "parts": parts, "failures": failures}
     print(json.dumps(report, indent=1))
     if args.output:
         args.output.write_text(json.dumps(report, indent=1) + "\n")
@@ -442,22 +444,6 @@ def settings(args: argparse.Namespace) -> dict:
     chosen = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items() if key not in hidden}
     fixed = ("BATCH_SIZE", "MAX_LENGTH", "LEARNING_RATE", "WARMUP_RATIO", "WEIGHT_DECAY", "MAX_GRAD_NORM", "LAST_STEPS")
     return chosen | {name.lower(): globals()[name] for name in fixed}
-
-
-def machine() -> dict:
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return {"cpu": models[0] if models else platform.processor(), "cpus": len(os.sched_getaffinity(0)), "system": platform.platform()}
-
-
-def versions(args: argparse.Namespace) -> dict[str, str]:
-    import accelerate
-    import torch
-    import transformers
-
-    gareum = run([args.gareum, "--version"], args.threads).strip()
-    found = {"python": platform.python_version(), "torch": torch.__version__, "transformers": transformers.__version__}
-    return {"gareum": gareum} | found | {"accelerate": accelerate.__version__}
 
 
 if __name__ == "__main__":

@@ -183,9 +183,11 @@ def machine() -> dict:
     return {"cpu": models[0] if models else platform.processor(), "cpus": len(os.sched_getaffinity(0)), "system": platform.platform()}
 
 
-def versions(*packages: str) -> dict[str, str]:
-    """Of Python and of those packages that are here."""
+def versions(gareum: Path, *packages: str) -> dict[str, str]:
+    """Of Python, and of gareum and those packages that are here."""
     found = {"python": platform.python_version()}
+    if gareum.exists():
+        found["gareum"] = run([gareum, "--version"], 1).strip()
     for package in packages:
         try:
             found[package] = importlib.metadata.version(package)

@@ -88,7 +88,7 @@ def main() -> int:
         here.leave_out_what_is_missing()
         write_texts(here, tokenizer, "check", lengths_s2(CHECK_TEXTS, np.random.default_rng(SEED)))
         results = [compare(here, workload, tokenizer) for workload in args.workload]
-    found = versions("torch", "transformers", "onnx", "onnxruntime", "openvino", "numpy")
+    found = versions(args.gareum, "torch", "transformers", "onnx", "onnxruntime", "openvino", "numpy")
     report = {"machine": machine(), "versions": found, "settings": settings(args, {"run_peer", "write_onnx"})}
     checked = [{"side": name, "way": way} | found for (name, way), found in here.checked.items()]
     report |= {"left_out": here.left_out, "differing": here.differing, "checked": checked, "workloads": results}

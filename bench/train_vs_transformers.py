@@ -81,7 +81,7 @@ def main() -> int:
             except Failed as failure:
                 failures.append(f"{chosen['workload']} {chosen['gareum_precision']}: {failure.reason()}")
                 print(f"LEFT OUT {failures[-1]}", file=sys.stderr)
-    found = versions("torch", "transformers", "numpy")
+    found = versions(args.gareum, "torch", "transformers", "numpy")
     report = {"machine": machine(), "versions": found, "settings": settings(args, {"run_peer"}), "workloads": results, "left_out": failures}
     write_report(args, table(results), report)
     return 1 if failures else 0
