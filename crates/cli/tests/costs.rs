@@ -3,7 +3,7 @@
 mod workspace;
 
 use assert_cmd::Command;
-use gareum::settings::{CheckpointActivations, MemorySize, Settings};
+use gareum::settings::{CheckpointActivations, MemorySize, PrecisionSetting, Settings};
 use gareum::train::{DryRun, DryRunOptions, dry_run, prepare};
 use serde_json::{Value, json};
 use workspace::{ENVIRONMENT, Workspace, encoder, training};
@@ -107,6 +107,7 @@ fn what_does_not_fit_is_not_tried_and_batches_are_cut_up_to_fit() {
     settings.model.max_length = 16;
     settings.data.train = Some(workspace.path("reviews.csv"));
     settings.train.batch_size = 86;
+    settings.train.precision = PrecisionSetting::F32;
     settings.output.dir = workspace.path("model");
     let prepared = prepare(&settings).unwrap();
     settings.train.checkpoint_activations = CheckpointActivations::Never;
@@ -124,7 +125,9 @@ fn what_does_not_fit_is_not_tried_and_batches_are_cut_up_to_fit() {
     assert_eq!(hopeless.plan.micro_batch_tokens, 1);
     assert!(hopeless.memory[0].activations_bytes < whole.memory[0].activations_bytes / 10);
 
-    let limit = whole.memory[0].peak_bytes - whole.memory[0].activations_bytes / 4;
+    // Asked again, because the process has grown beside tensors.
+    let whole = ask(None);
+    let limit = whole.memory[0].peak_bytes - whole.memory[0].activations_bytes / 2;
     let tight = ask(Some(limit));
     assert!(tight.fits && tight.memory[0].peak_bytes <= limit, "{tight:?}");
     // How many exactly depends on what this process has beside tensors, which is not the same each time.

@@ -263,7 +263,7 @@ fn a_run_from_training_to_prediction() {
     // Which evaluation is best may differ between processors.
     settings.add_filter("  지금까지 최고", "");
     settings.bind(|| {
-        let loud: Vec<&str> = training("reviews.csv", "model", &["--lang", "ko"])
+        let loud: Vec<&str> = training("reviews.csv", "model", &["--lang", "ko", "--set", "train.precision=f32"])
             .into_iter()
             .filter(|argument| *argument != "--quiet")
             .collect();
@@ -271,6 +271,7 @@ fn a_run_from_training_to_prediction() {
         assert_snapshot!(trained.stderr, @"
         reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`
         single_label: 라벨 2개. 학습 86행, 검증 29행, 테스트 29행
+        f32 정밀도로 학습합니다
         에포크 [N] (스텝 11)  검증 loss [N]  accuracy [N]  macro_f1 [N]
         에포크 [N] (스텝 22)  검증 loss [N]  accuracy [N]  macro_f1 [N]
         헤드는 무작위 가중치에서 학습했습니다: classifier.weight, classifier.bias
