@@ -63,7 +63,7 @@ fn adamw(bencher: Bencher, matrices: Matrices) {
     let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_, _| 0.01);
     bencher
         .counter(BytesCount::new(7 * matrices.bytes()))
-        .bench_local(|| optimizer.step(&mut parameters, &gradients, 1e-5));
+        .bench_local(|| optimizer.step(&mut parameters, &gradients, 1.0, 1e-5));
 }
 
 #[divan::bench(args = MATRICES)]
