@@ -1,4 +1,4 @@
-//! Training: the loop over batches (`trainer.rs`), what it writes (`checkpoint.rs`, `state.rs`), when it stops
+//! Training: the loop over batches (`trainer.rs`), what it writes (`checkpoint.rs`, `state.rs`) and tells (`event.rs`), when it stops
 //! (`early_stopping.rs`), and a whole run from settings to a model directory (`run.rs`).
 
 mod checkpoint;
@@ -6,6 +6,7 @@ mod dry_run;
 mod early_stopping;
 mod error;
 mod evaluate;
+mod event;
 mod memory;
 mod run;
 mod schedule;
@@ -17,11 +18,12 @@ pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCou
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};
+pub use event::Event;
 pub use memory::{MemoryEstimate, MemoryPlan, MemoryShortage, Method, PassSize, Passes};
 pub use run::{PartReport, Parts, Prepared, RunOptions, RunReport, encode_examples, prepare, run, train_and_save};
 pub use schedule::Schedule;
 pub use state::TrainerState;
-pub use trainer::{EncodedExample, Event, Outcome, Plan, StepReport, Trainer};
+pub use trainer::{EncodedExample, Outcome, Plan, StepReport, Trainer};
 
 /// Whether weight decay applies to a parameter: not to biases and norms, which are the ones with a single dimension.
 pub fn has_weight_decay(shape: &[usize]) -> bool {
