@@ -14,6 +14,7 @@ pub use allocator::give_back_large_blocks;
 
 mod allocator;
 pub(crate) mod math;
+pub mod peak;
 #[doc(hidden)]
 pub mod product;
 pub(crate) mod reduce;

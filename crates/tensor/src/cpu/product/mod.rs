@@ -22,8 +22,7 @@ use crate::buffer::{Buffer, stored_bytes};
 mod kernels;
 mod panels;
 
-use kernels::Tile;
-pub use kernels::{COLUMNS, ROWS, has_bf16, has_int8};
+pub use kernels::{COLUMNS, ROWS, Tile, has_bf16, has_int8};
 pub use panels::{Lines, Panels, pack_elements, pack_lines};
 
 /// How two rows of numbers are multiplied and summed up.
