@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gareum::settings::PrecisionSetting;
 
 use crate::language::Language;
 
@@ -53,6 +54,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Label texts of a file or of standard input
     Predict(Predict),
+    /// Measure how fast a model is here, or what the processor can reach
+    Bench(Bench),
     /// Say what this machine is, how gareum uses it, and what could be better
     Doctor,
 }
@@ -167,6 +170,9 @@ pub struct Evaluate {
     pub data: PathBuf,
     #[command(flatten)]
     pub columns: LabelledColumns,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
     /// Write metrics.json to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
@@ -185,9 +191,75 @@ pub struct Predict {
     pub output: PathBuf,
     #[command(flatten)]
     pub columns: Columns,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
     /// Write only the N best labels in `scores`
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub top_k: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+#[command(subcommand_negates_reqs = true)]
+pub struct Bench {
+    #[command(subcommand)]
+    pub machine: Option<BenchMachine>,
+    /// Model directory
+    #[arg(long, value_name = "DIR", required = true)]
+    pub model: Option<PathBuf>,
+    /// File of texts to predict [default: texts of random tokens, 29 on average]
+    #[arg(long, short, value_name = "FILE")]
+    pub input: Option<PathBuf>,
+    #[command(flatten)]
+    pub columns: Columns,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
+    /// Texts of a batch
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
+    pub batch_size: usize,
+    /// Tokens of the single text whose latency is measured
+    #[arg(long, value_name = "N", default_value_t = 28, value_parser = at_least_one)]
+    pub latency_tokens: usize,
+    /// Passes over the texts
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
+    pub rounds: usize,
+    /// Measure training steps too
+    #[arg(long)]
+    pub training: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BenchMachine {
+    /// Measure what the processor and its memory can reach, and products of models beside it
+    Cpu(BenchCpu),
+}
+
+#[derive(Debug, Args)]
+pub struct BenchCpu {
+    /// Measurements of each product; 0 leaves products out
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub rounds: usize,
+}
+
+/// What a model computes in.
+#[derive(Debug, Clone, Copy, Default, ValueEnum)]
+pub enum Precision {
+    // Not documented: clap would make long help of it.
+    #[default]
+    Auto,
+    F32,
+    Bf16,
+}
+
+impl From<Precision> for PrecisionSetting {
+    fn from(precision: Precision) -> Self {
+        match precision {
+            Precision::Auto => Self::Auto,
+            Precision::F32 => Self::F32,
+            Precision::Bf16 => Self::Bf16,
+        }
+    }
 }
 
 fn at_least_one(text: &str) -> Result<usize, String> {

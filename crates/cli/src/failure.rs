@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use gareum::bench::BenchError;
 use gareum::data::DataError;
 use gareum::model::ModelError;
 use gareum::predict::PredictError;
@@ -60,21 +61,27 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Whether what was given is to blame, and not what happened on the way.
 fn is_input(error: &anyhow::Error) -> bool {
     let is_model_input = |error: &ModelError| !matches!(error, ModelError::Write { .. } | ModelError::Tensor(_));
+    let is_train_input = |error: &TrainError| match error {
+        TrainError::Model(error) => is_model_input(error),
+        TrainError::NotFinite { .. } | TrainError::Write(_) | TrainError::Tensor(_) | TrainError::Metrics(_) => false,
+        _ => true,
+    };
+    let is_predict_input = |error: &PredictError| match error {
+        PredictError::Model(error) => is_model_input(error),
+        PredictError::Tensor(_) => false,
+        _ => true,
+    };
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<TrainError>() {
-            return match error {
-                TrainError::Model(error) => is_model_input(error),
-                TrainError::NotFinite { .. }
-                | TrainError::Write(_)
-                | TrainError::Tensor(_)
-                | TrainError::Metrics(_) => false,
-                _ => true,
-            };
+            return is_train_input(error);
         }
         if let Some(error) = cause.downcast_ref::<PredictError>() {
+            return is_predict_input(error);
+        }
+        if let Some(error) = cause.downcast_ref::<BenchError>() {
             return match error {
-                PredictError::Model(error) => is_model_input(error),
-                PredictError::Tensor(_) => false,
+                BenchError::Train(error) => is_train_input(error),
+                BenchError::Predict(error) => is_predict_input(error),
                 _ => true,
             };
         }

@@ -621,6 +621,72 @@ fn places_that_cannot_be_written() {
     assert_eq!(workspace.text("in the way"), "");
 }
 
+#[test]
+fn models_that_cannot_be_measured() {
+    let workspace = Workspace::with_base();
+    workspace.write("blank.csv", "text,id\n,1\n,2\n");
+    let bench = |more: &[&str]| workspace.fail(&[&["bench", "--quiet"], more].concat());
+    assert_snapshot!(bench(&[]), @"
+        exit 2
+        error: the following required arguments were not provided:
+          --model <DIR>
+
+        Usage: gareum bench --model <DIR> --quiet
+
+        For more information, try '--help'.
+        ");
+    assert_snapshot!(bench(&["--model", "nothing"]), @"
+        exit 2
+        error: nothing/config.json: No such file or directory (os error 2)
+        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--text", "text"]), @"
+        exit 2
+        error: there are columns and no file
+        hint: name the file of texts with --input
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--input", "tset.csv"]), @"
+        exit 2
+        error: tset.csv: No such file or directory (os error 2)
+        hint: check the path; relative paths start from the current folder
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--input", "reviews.csv", "--text", "body"]), @"
+        exit 2
+        error: reviews.csv: no column `body` for the text; found `text`, `label`
+        hint: name one of these columns
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--input", "blank.csv", "--text", "text"]), @"
+        exit 2
+        error: there is no text to measure with
+        hint: every row of the column is empty; name another with --text
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--latency-tokens", "33"]), @"
+        exit 2
+        error: a text of 33 tokens is too long for this model, which takes at most 32
+        hint: --latency-tokens 32
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--batch-size", "0"]), @"
+        exit 2
+        error: invalid value '0' for '--batch-size <N>': expected a whole number of at least 1
+
+        For more information, try '--help'.
+        ");
+    assert_snapshot!(bench(&["--model", "base", "--precision", "f16"]), @"
+        exit 2
+        error: invalid value 'f16' for '--precision <PRECISION>'
+          [possible values: auto, f32, bf16]
+
+          tip: a similar value exists: 'bf16'
+
+        For more information, try '--help'.
+        ");
+    assert_snapshot!(bench(&["--model", "base", "cpu"]), @"
+        exit 2
+        error: a model or the processor can be measured, not both at once
+        hint: leave out `cpu`, or --model and --input
+        ");
+}
+
 /// A prediction that fails on the way leaves neither its own file half-written nor an earlier one changed.
 #[test]
 fn inputs_that_break_off() {

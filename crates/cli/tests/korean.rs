@@ -152,6 +152,7 @@ fn help_of_the_program() {
       train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
       evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
       predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+      bench       이 컴퓨터에서 모델이 얼마나 빠른지, 프로세서가 어디까지 낼 수 있는지 측정합니다
       doctor      이 컴퓨터의 사양과 gareum이 쓰는 방식, 더 낫게 할 점을 알려 줍니다
       help        이 도움말이나 명령의 도움말을 보여 줍니다
 
@@ -232,16 +233,18 @@ fn help_of_a_command() {
     사용법: gareum predict [OPTIONS] --model <DIR>
 
     옵션:
-          --model <DIR>         모델 디렉터리
-      -i, --input <FILE>        텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
-      -o, --output <FILE>       결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
-                                [기본값: -]
-          --text <COLUMN>       텍스트 열 [기본값: 자동 감지]
-          --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
-          --top-k <N>           `scores`에 점수가 높은 라벨 N개만 씁니다
-      -h, --help                도움말을 보여 줍니다
-      -V, --version             버전을 보여 줍니다
+          --model <DIR>            모델 디렉터리
+      -i, --input <FILE>           텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
+      -o, --output <FILE>          결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
+                                   [기본값: -]
+          --text <COLUMN>          텍스트 열 [기본값: 자동 감지]
+          --text-pair <COLUMN>     텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+          --no-header              파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+          --precision <PRECISION>  계산할 정밀도. auto는 모델을 학습한 정밀도이고, 프로세서가 bf16을
+                                   지원하지 않으면 f32입니다 [기본값: auto] [가능한 값: auto, f32, bf16]
+          --top-k <N>              `scores`에 점수가 높은 라벨 N개만 씁니다
+      -h, --help                   도움말을 보여 줍니다
+      -V, --version                버전을 보여 줍니다
 
     공통 옵션:
       -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
@@ -263,10 +266,14 @@ fn a_run_from_training_to_prediction() {
     // Which evaluation is best may differ between processors.
     settings.add_filter("  지금까지 최고", "");
     settings.bind(|| {
-        let loud: Vec<&str> = training("reviews.csv", "model", &["--lang", "ko", "--set", "train.precision=f32"])
-            .into_iter()
-            .filter(|argument| *argument != "--quiet")
-            .collect();
+        let loud: Vec<&str> = training(
+            "reviews.csv",
+            "model",
+            &["--lang", "ko", "--set", "train.precision=f32"],
+        )
+        .into_iter()
+        .filter(|argument| *argument != "--quiet")
+        .collect();
         let trained = workspace.succeed(&loud);
         assert_snapshot!(trained.stderr, @"
         reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`
@@ -282,12 +289,16 @@ fn a_run_from_training_to_prediction() {
         assert!(trained.stdout.contains("macro avg"), "{}", trained.stdout);
         let evaluate = ["evaluate", "--model", "model", "--data", "reviews.csv"];
         let measured = workspace.succeed(&[&evaluate[..], &["--lang", "ko"]].concat());
-        assert_snapshot!(measured.stderr, @"reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`");
+        assert_snapshot!(measured.stderr, @"
+        reviews.csv: 144행 (구분자로 나뉜 텍스트, `,`, 따옴표 있음), 텍스트 `text`, 라벨 `label`
+        계산 정밀도: f32
+        ");
         assert_eq!(measured.stdout, workspace.succeed(&evaluate).stdout);
         let predict = ["predict", "--model", "model", "--input", "texts.csv"];
         let predicted = workspace.succeed(&[&predict[..], &["--lang", "ko"]].concat());
         assert_snapshot!(predicted.stderr, @"
         입력에 열 `label` 있음: 예측한 열의 이름은 `predicted_label`입니다
+        계산 정밀도: f32
         3행 중 1행은 텍스트가 없어 라벨을 붙이지 않았습니다
         ");
         assert_eq!(predicted.stdout, workspace.succeed(&predict).stdout);

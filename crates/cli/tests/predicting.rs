@@ -4,6 +4,7 @@ mod workspace;
 
 use gareum::data::Input;
 use gareum::predict::Predictor;
+use gareum::settings::PrecisionSetting;
 use serde_json::{Value, json};
 use workspace::{Workspace, csv, json_lines, reviews};
 
@@ -16,7 +17,7 @@ fn trained() -> Workspace {
 
 /// What the library makes of texts: label and both probabilities.
 fn expected(workspace: &Workspace, texts: &[&str]) -> Vec<(Value, Value)> {
-    let predictor = Predictor::load(&workspace.path("model")).unwrap();
+    let predictor = Predictor::load(&workspace.path("model"), PrecisionSetting::Auto).unwrap();
     let inputs: Vec<Input> = texts
         .iter()
         .map(|text| Input {
@@ -40,7 +41,9 @@ fn lines_of_standard_input_become_json_lines() {
     let input = format!("{}\n\n{}\r\n{}", texts[0], texts[1], texts[2]);
     let finished = workspace.run_with_input(&["predict", "--model", "model"], &input);
     let rows = finished.json_lines();
-    assert_eq!(finished.stderr, "1 of 4 rows have no text and got no label\n");
+    let (precision, rest) = finished.stderr.split_once('\n').unwrap();
+    assert!(precision.starts_with("computing in "), "{precision}");
+    assert_eq!(rest, "1 of 4 rows have no text and got no label\n");
     assert_eq!(
         rows[1],
         json!({"text": "", "label": null, "score": null, "scores": null})
@@ -145,6 +148,74 @@ fn many_rows_stay_in_order() {
         // Batches are made of other rows here, which moves the last digits.
         assert!((score(&row["scores"]) - score(&scores)).abs() < 1e-6, "row {number}");
     }
+}
+
+#[test]
+fn the_precision_is_chosen_and_told() {
+    let workspace = Workspace::with_base();
+    workspace.train("reviews.csv", "model", &["--set", "train.precision=f32"]);
+    let predict = |more: &[&str]| {
+        let usual = [
+            "predict",
+            "--model",
+            "model",
+            "--input",
+            "reviews.csv",
+            "--text",
+            "text",
+        ];
+        workspace.succeed(&[&usual, more].concat())
+    };
+    let auto = predict(&[]);
+    assert!(auto.stderr.ends_with("\ncomputing in f32\n"), "{}", auto.stderr);
+    assert_eq!(auto.stdout, predict(&["--precision", "f32"]).stdout);
+    let narrow = predict(&["--precision", "bf16"]);
+    assert!(narrow.stderr.ends_with("\ncomputing in bf16\n"), "{}", narrow.stderr);
+    let score = |row: &Value| row["scores"]["pos"].as_f64().unwrap();
+    let pairs: Vec<(f64, f64)> = auto
+        .json_lines()
+        .iter()
+        .zip(&narrow.json_lines())
+        .map(|(wide, narrow)| (score(wide), score(narrow)))
+        .collect();
+    assert_eq!(pairs.len(), 144);
+    assert!(
+        pairs.iter().all(|(wide, narrow)| (wide - narrow).abs() < 0.05),
+        "{pairs:?}"
+    );
+    assert!(pairs.iter().any(|(wide, narrow)| wide != narrow), "nothing was rounded");
+
+    let report = predict(&["--precision", "bf16", "--output", "out.csv", "--json"]).json();
+    let expected = json!({
+        "model": "model", "output": "out.csv", "rows": 144, "rows_without_text": 0, "precision": "bf16"
+    });
+    assert_eq!(report, expected);
+    let evaluate = [
+        "evaluate",
+        "--model",
+        "model",
+        "--data",
+        "reviews.csv",
+        "--precision",
+        "bf16",
+    ];
+    let measured = workspace.succeed(&evaluate);
+    assert!(measured.stderr.ends_with("computing in bf16\n"), "{}", measured.stderr);
+
+    // What was trained in bf16 predicts in it where the processor has instructions for it.
+    workspace.train("reviews.csv", "narrow", &["--set", "train.precision=bf16"]);
+    let arguments = [
+        "predict",
+        "--model",
+        "narrow",
+        "--input",
+        "reviews.csv",
+        "--text",
+        "text",
+    ];
+    let expected = if tensor::cpu::has_bf16() { "bf16" } else { "f32" };
+    let said = workspace.succeed(&arguments).stderr;
+    assert!(said.ends_with(&format!("\ncomputing in {expected}\n")), "{said}");
 }
 
 #[test]

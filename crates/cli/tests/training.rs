@@ -4,6 +4,7 @@ mod workspace;
 
 use gareum::data::{Input, Task};
 use gareum::predict::{Description, Predictor};
+use gareum::settings::PrecisionSetting;
 use serde_json::{Value, json};
 use workspace::{Workspace, csv, encoder, reviews, training};
 
@@ -223,7 +224,7 @@ fn pairs_are_told_apart() {
         (&data["text_columns"], &data["text_pair_column"]),
         (&json!(["premise"]), &json!("hypothesis"))
     );
-    let predictor = Predictor::load(&workspace.path("model")).unwrap();
+    let predictor = Predictor::load(&workspace.path("model"), PrecisionSetting::Auto).unwrap();
     let input = |text: &str, pair: &str| Input {
         text: text.to_owned(),
         text_pair: Some(pair.to_owned()),
@@ -275,7 +276,7 @@ fn a_trained_model_is_a_base_for_the_same_labels_only() {
         ");
     assert!(!workspace.path("third").exists());
     workspace.train("three.csv", "third", &["--model", "first", "--reset-head"]);
-    let names = &Predictor::load(&workspace.path("third"))
+    let names = &Predictor::load(&workspace.path("third"), PrecisionSetting::Auto)
         .unwrap()
         .schema()
         .names

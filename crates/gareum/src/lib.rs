@@ -7,11 +7,13 @@
 //! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
+//! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`settings`]: the contents of `gareum.toml`.
 
 #![forbid(unsafe_code)]
 
 pub mod baseline;
+pub mod bench;
 pub mod data;
 pub mod files;
 pub mod head;

@@ -7,8 +7,8 @@ use serde_json::{Map, Value, json};
 use tensor::Tape;
 
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
-use crate::model::{HeadSource, Model, ModelError};
-use crate::settings::Settings;
+use crate::model::{HeadSource, Model, ModelError, Precision};
+use crate::settings::{PrecisionSetting, Settings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
 
 /// Tokens that go through the model at a time.
@@ -201,7 +201,7 @@ impl Description {
     }
 }
 
-/// A model with its tokenizer.
+/// A model with its tokenizer. Its weights are packed for products, so it can be neither trained nor saved.
 #[derive(Debug, Clone)]
 pub struct Predictor {
     model: Model,
@@ -214,10 +214,18 @@ impl Predictor {
     /// Reads a model directory: of gareum, or what `save_pretrained` of `transformers` wrote for a model and its tokenizer
     /// (texts are then cut at 128 tokens or at what the model has positions for).
     ///
+    /// `precision` is what is computed in; `auto` is what the model was trained in where the processor has instructions for
+    /// it, else `f32`: what was never rounded in training is not rounded here unasked.
+    ///
     /// # Errors
     /// [`PredictError`] names the file and what is wrong with it.
-    pub fn load(directory: &Path) -> Result<Self, PredictError> {
+    pub fn load(directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
         let (model, _) = Model::load(directory, HeadSource::Checkpoint)?;
+        Self::new(model, directory, precision)
+    }
+
+    /// As [`Predictor::load`], with the model of the directory.
+    pub(crate) fn new(model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
         let tokenizer = Tokenizer::from_directory(directory)?;
         tokenizer.check_fits(model.config().vocab_size)?;
         let settings = Description::read(directory)?
@@ -225,8 +233,9 @@ impl Predictor {
             .unwrap_or_default();
         let mut truncation = settings.truncation();
         truncation.max_length = truncation.max_length.min(model.config().max_tokens());
+        let precision = prediction_precision(precision, settings.train.precision);
         Ok(Self {
-            model,
+            model: model.for_prediction(precision)?,
             tokenizer,
             truncation,
             settings,
@@ -238,20 +247,38 @@ impl Predictor {
     /// # Errors
     /// [`PredictError`] if a text cannot be tokenized.
     pub fn predict(&self, inputs: &[Input], progress: &mut dyn FnMut(usize)) -> Result<Vec<Prediction>, PredictError> {
-        let encoded = match self.normalize_steps() {
-            [] => self.tokenizer.encode_all(inputs, self.truncation)?,
-            steps => {
-                let changed = |text: &String| normalize(text, steps).into_owned();
-                let inputs: Vec<Input> = inputs
-                    .iter()
-                    .map(|input| Input {
-                        text: changed(&input.text),
-                        text_pair: input.text_pair.as_ref().map(changed),
-                    })
-                    .collect();
-                self.tokenizer.encode_all(&inputs, self.truncation)?
-            }
-        };
+        self.predict_encoded(&self.encode(inputs)?, progress)
+    }
+
+    /// Tokenizes texts for [`Predictor::predict_encoded`]: for who does one while the other goes on.
+    ///
+    /// # Errors
+    /// [`PredictError`] if a text cannot be tokenized.
+    pub fn encode(&self, inputs: &[Input]) -> Result<Vec<Encoded>, PredictError> {
+        let steps = self.normalize_steps();
+        if steps.is_empty() {
+            return Ok(self.tokenizer.encode_all(inputs, self.truncation)?);
+        }
+        let changed = |text: &String| normalize(text, steps).into_owned();
+        let inputs: Vec<Input> = inputs
+            .iter()
+            .map(|input| Input {
+                text: changed(&input.text),
+                text_pair: input.text_pair.as_ref().map(changed),
+            })
+            .collect();
+        Ok(self.tokenizer.encode_all(&inputs, self.truncation)?)
+    }
+
+    /// Predicts tokenized texts, in order. `progress` gets the number of texts done.
+    ///
+    /// # Errors
+    /// [`PredictError`] if they were not tokenized for this model.
+    pub fn predict_encoded(
+        &self,
+        encoded: &[Encoded],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Prediction>, PredictError> {
         let encoded: Vec<&Encoded> = encoded.iter().collect();
         Ok(predict_encoded(&self.model, &encoded, MAX_TOKENS, progress)?)
     }
@@ -284,6 +311,20 @@ impl Predictor {
     /// How texts are cut.
     pub fn truncation(&self) -> Truncation {
         self.truncation
+    }
+
+    /// What is computed in.
+    pub fn precision(&self) -> Precision {
+        self.model.precision
+    }
+}
+
+/// See [`Predictor::load`].
+fn prediction_precision(asked: PrecisionSetting, trained: PrecisionSetting) -> Precision {
+    match (asked, trained) {
+        (PrecisionSetting::Auto, PrecisionSetting::Bf16) => Precision::fastest(),
+        (PrecisionSetting::Auto, _) => Precision::F32,
+        (asked, _) => asked.resolve(),
     }
 }
 
@@ -319,6 +360,21 @@ mod tests {
         assert_eq!((columns.label, columns.score), (json!(["a", "c"]), Some(0.5)));
         let nothing = Prediction::new(vec![-1.0; 3], Task::MultiLabel).columns(&schema(Task::MultiLabel), None);
         assert_eq!((nothing.label, nothing.score), (json!([]), None));
+    }
+
+    #[test]
+    fn models_predict_in_what_they_were_trained_in() {
+        use PrecisionSetting::{Auto, Bf16, F32};
+        let cases = [
+            (Auto, Bf16, Precision::fastest()),
+            (Auto, F32, Precision::F32),
+            (Auto, Auto, Precision::F32),
+            (F32, Bf16, Precision::F32),
+            (Bf16, F32, Precision::Bf16),
+        ];
+        for (asked, trained, expected) in cases {
+            assert_eq!(prediction_precision(asked, trained), expected, "{asked:?} {trained:?}");
+        }
     }
 
     #[test]

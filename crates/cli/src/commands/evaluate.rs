@@ -8,7 +8,7 @@ use gareum::files;
 use gareum::predict::Predictor;
 use gareum::train::{PartReport, encode_examples, evaluate};
 
-use super::{check_output, check_stack, describe_part};
+use super::{check_output, check_stack, describe_part, say_precision};
 use crate::arguments::{Common, Evaluate};
 use crate::progress::Display;
 
@@ -20,7 +20,7 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     if let Some(directory) = &command.report {
         check_output(directory)?;
     }
-    let predictor = Predictor::load(&command.model)?;
+    let predictor = Predictor::load(&command.model, command.precision.into())?;
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         ..ReadOptions::default()
@@ -50,6 +50,7 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
             clean,
         },
     );
+    say_precision(display, &predictor);
     let examples = encode_examples(predictor.tokenizer(), &dataset.examples, predictor.truncation())?;
     let bar = display.rows(Some(examples.len() as u64));
     let evaluation = evaluate(predictor.model(), &examples, MAX_TOKENS, &mut |done| {

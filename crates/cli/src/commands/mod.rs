@@ -1,5 +1,6 @@
 //! One file a command.
 
+pub mod bench;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gareum::data::Leak;
+use gareum::predict::Predictor;
 use gareum::train::PartReport;
 
 use crate::failure::{INTERRUPTED, Usage};
@@ -56,6 +58,11 @@ fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
         "--text is given {} times\nhint: with --stack each of these columns makes an example of its own",
         texts.len()
     )))
+}
+
+/// Says what a model computes in.
+fn say_precision(display: Display, predictor: &Predictor) {
+    display.note(format_args!("computing in {}", predictor.precision().name()));
 }
 
 /// Says what was read from one file and what was left out.

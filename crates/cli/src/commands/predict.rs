@@ -1,16 +1,22 @@
-//! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file.
+//! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file. One thread
+//! reads and tokenizes a chunk while the one before is predicted and written.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::thread::JoinHandle;
 
-use anyhow::bail;
-use gareum::data::{ColumnRequest, Input, LabelSchema, ReadOptions, Record, Records};
+use anyhow::{Context, bail};
+use gareum::data::{ColumnRequest, Input, InputColumns, LabelSchema, ReadOptions, Record, Records};
 use gareum::files::temporary_name;
 use gareum::predict::{Prediction, PredictionColumns, Predictor};
-use serde_json::{Map, Value};
+use gareum::tokens::Encoded;
+use serde_json::{Map, Value, json};
 
+use super::say_precision;
 use crate::arguments::{Common, Predict};
 use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
@@ -23,12 +29,12 @@ const ADDED: [&str; 3] = ["label", "score", "scores"];
 
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
-    let predictor = Predictor::load(&command.model)?;
+    let predictor = Arc::new(Predictor::load(&command.model, command.precision.into())?);
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         ..ReadOptions::default()
     };
-    let mut records = match command.input.as_os_str() == "-" {
+    let records = match command.input.as_os_str() == "-" {
         true => Records::from_lines(std::io::stdin()),
         false => Records::open(&command.input, &read)?,
     };
@@ -50,28 +56,26 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     }
     let header = records.columns().iter().cloned().chain(added).collect();
     let mut output = Output::open(&command.output, header, display)?;
+    say_precision(display, &predictor);
     let bar = display.rows(None);
     let (mut done, mut missing) = (0u64, 0u64);
-    loop {
-        let chunk = records.by_ref().take(CHUNK_ROWS).collect::<Result<Vec<Record>, _>>()?;
-        if chunk.is_empty() {
-            break;
-        }
-        let inputs = chunk
-            .iter()
-            .map(|record| columns.read(record, &records))
-            .collect::<Result<Vec<Option<Input>>, _>>()?;
-        let texts: Vec<Input> = inputs.iter().flatten().cloned().collect();
-        let mut predictions = predictor.predict(&texts, &mut |_| ())?.into_iter();
-        for (record, input) in chunk.iter().zip(&inputs) {
+    let (chunks, reader) = read_ahead(records, columns, Arc::clone(&predictor));
+    for chunk in chunks {
+        let Chunk { rows, texts } = chunk?;
+        let mut predictions = predictor.predict_encoded(&texts, &mut |_| ())?.into_iter();
+        done += rows.len() as u64;
+        for Row { record, has_text } in &rows {
             // A row without text stays in its place, without a label.
-            let prediction = input.as_ref().and_then(|_| predictions.next());
+            let prediction = has_text.then(|| predictions.next()).flatten();
             missing += u64::from(prediction.is_none());
             output.write(record, prediction.as_ref(), predictor.schema(), command.top_k)?;
         }
         output.flush()?;
-        done += chunk.len() as u64;
         bar.set_position(done);
+    }
+    if let Err(panic) = reader.join() {
+        // Its message has been shown; what was read is not all there is.
+        std::panic::resume_unwind(panic);
     }
     bar.finish_and_clear();
     output.finish()?;
@@ -80,8 +84,71 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     }
     if command.output.as_os_str() != "-" {
         display.note(format_args!("{done} rows written to {}", command.output.display()));
+        if common.json {
+            let report = json!({
+                "model": command.model,
+                "output": command.output,
+                "rows": done,
+                "rows_without_text": missing,
+                "precision": predictor.precision(),
+            });
+            println!("{}", serde_json::to_string_pretty(&report).context("report")?);
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Rows that are predicted and written together.
+struct Chunk {
+    rows: Vec<Row>,
+    /// The tokens of the rows with text.
+    texts: Vec<Encoded>,
+}
+
+struct Row {
+    record: Record,
+    has_text: bool,
+}
+
+/// Reads and tokenizes on a thread of its own, one chunk ahead. The first error is the last thing that comes.
+///
+/// Where writing fails, the thread is not to be waited for: it may stand in a read of standard input that nobody ends.
+fn read_ahead(
+    mut records: Records,
+    columns: InputColumns,
+    predictor: Arc<Predictor>,
+) -> (Receiver<anyhow::Result<Chunk>>, JoinHandle<()>) {
+    let (sender, receiver) = sync_channel(1);
+    let thread = std::thread::spawn(move || {
+        loop {
+            let chunk = read_chunk(&mut records, &columns, &predictor);
+            let is_last = !matches!(&chunk, Ok(Some(_)));
+            let is_unwanted = chunk.transpose().is_some_and(|chunk| sender.send(chunk).is_err());
+            if is_last || is_unwanted {
+                break;
+            }
+        }
+    });
+    (receiver, thread)
+}
+
+/// `None` at the end.
+fn read_chunk(records: &mut Records, columns: &InputColumns, predictor: &Predictor) -> anyhow::Result<Option<Chunk>> {
+    let chunk = records.by_ref().take(CHUNK_ROWS).collect::<Result<Vec<Record>, _>>()?;
+    if chunk.is_empty() {
+        return Ok(None);
+    }
+    let (mut rows, mut inputs) = (Vec::with_capacity(chunk.len()), Vec::new());
+    for record in chunk {
+        let input: Option<Input> = columns.read(&record, records)?;
+        rows.push(Row {
+            record,
+            has_text: input.is_some(),
+        });
+        inputs.extend(input);
+    }
+    let texts = predictor.encode(&inputs)?;
+    Ok(Some(Chunk { rows, texts }))
 }
 
 /// Makes Ctrl-C take the half-written file along.

@@ -8,7 +8,7 @@ use gareum::baseline::{Baseline, BaselineOptions};
 use gareum::data::{Example, Input, Target};
 use gareum::metrics::Metrics;
 use gareum::predict::Predictor;
-use gareum::settings::Settings;
+use gareum::settings::{PrecisionSetting, Settings};
 use gareum::train::{Prepared, RunOptions};
 
 use super::init::Sample;
@@ -122,7 +122,7 @@ fn baseline(prepared: &Prepared) -> anyhow::Result<Metrics> {
 
 /// Loads the saved model and shows what it makes of three test sentences.
 fn print_examples(display: Display, directory: &Path, test: &[Example]) -> anyhow::Result<()> {
-    let predictor = Predictor::load(directory)?;
+    let predictor = Predictor::load(directory, PrecisionSetting::Auto)?;
     let picked = [test.len() / 6, test.len() / 2, test.len() * 5 / 6].map(|index| &test[index]);
     let inputs = picked.map(|example| Input {
         text: example.text.clone(),

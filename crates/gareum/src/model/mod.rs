@@ -11,6 +11,7 @@ mod encoder;
 mod error;
 pub mod families;
 mod feed_forward;
+mod operations;
 mod parameter;
 mod weights;
 

@@ -10,6 +10,7 @@ mod event;
 mod memory;
 mod run;
 mod schedule;
+mod speed;
 mod state;
 mod trainer;
 mod walk;
@@ -22,6 +23,7 @@ pub use event::Event;
 pub use memory::{MemoryEstimate, MemoryPlan, MemoryShortage, Method, PassSize, Passes};
 pub use run::{PartReport, Parts, Prepared, RunOptions, RunReport, encode_examples, prepare, run, train_and_save};
 pub use schedule::Schedule;
+pub(crate) use speed::{Steps, with_made_up_labels};
 pub use state::TrainerState;
 pub use trainer::{EncodedExample, Outcome, Plan, StepReport, Trainer};
 

@@ -18,7 +18,7 @@ pub const ROWS: usize = 12;
 pub const COLUMNS: usize = 32;
 
 /// Where a tile reads and writes.
-pub struct Tile<D: Dot + ?Sized> {
+pub struct Tile<D: Dot> {
     /// Rows, at most [`ROWS`].
     pub rows: usize,
     /// Words along the inner extent.
