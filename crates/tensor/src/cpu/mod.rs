@@ -109,7 +109,8 @@ pub fn has_bf16() -> bool {
     product::has_bf16()
 }
 
-/// Whether products of `u8` and `i8` have instructions of their own here; without, they are no faster than those of `f32`.
+/// Whether products of `u8` and `i8` have instructions of their own here; without, they are little faster than those of
+/// `f32`.
 pub fn has_int8() -> bool {
     product::has_int8()
 }

@@ -58,15 +58,21 @@ pub struct F64;
 /// extent is at most 65 792; beyond that they may wrap around.
 pub struct Int8;
 
-/// Words along the inner extent that are summed up in registers before they are added to the sums in memory: a panel then
-/// takes 32 KiB and stays in cache while the rows of a block pass by it.
-const INNER: usize = 256;
+/// Words along the inner extent that are summed up in registers before they are added to the sums in memory. A panel then
+/// takes 64 KiB and stays in the second-level cache, from which kernels fetch it ahead, while the rows of a block pass by it.
+const INNER: usize = 512;
 
 /// Rows of a block, at most: a multiple of [`ROWS`].
 const BLOCK_ROWS: usize = 96;
 
-/// Panels of a block, at most: its sums then take at most 384 KiB.
-const BLOCK_PANELS: usize = 32;
+/// Panels of a block, at most: its sums then take at most 192 KiB.
+const BLOCK_PANELS: usize = 16;
+
+/// Bytes after which the places of a first-level cache repeat themselves.
+const CACHE_PERIOD: usize = 4096;
+
+/// Bytes between copied rows, so that they do not fall on the same places again.
+const COPY_GAP: usize = 64;
 
 /// The left factor of a product.
 pub struct Left<'a, D: Dot> {
@@ -345,28 +351,52 @@ fn sum_up<D: Dot>(
     sums: &mut [D::Sum],
 ) {
     let (words, width) = (left.words, panels * COLUMNS);
+    // Rows at such a distance push each other out of the cache before they are used up: they are copied closer together.
+    let is_copied = left.word == D::GROUP && panels > 1 && is_aliased::<D>(left.row);
+    let copied_row = INNER.min(words) * D::GROUP + COPY_GAP / size_of::<D::Left>();
+    let mut copied = Buffer::<D::Left>::scratch(if is_copied { rows * copied_row } else { 0 });
     // Once even if there is nothing to sum up: that writes zeros.
     for start in (0..words.max(1)).step_by(INNER) {
+        let length = INNER.min(words - start);
+        if is_copied {
+            for (row, copy) in copied.chunks_exact_mut(copied_row).enumerate() {
+                let source = &left.data[(first + row) * left.row + start * left.word..];
+                copy[..length * D::GROUP].copy_from_slice(&source[..length * D::GROUP]);
+            }
+        }
         for panel in 0..panels {
             let word = (first_panel + panel) * words + start;
             for row in (0..rows).step_by(ROWS) {
+                let (of_left, left_row) = match is_copied {
+                    true => (&copied[row * copied_row..], copied_row),
+                    false => {
+                        let place = (first + row) / ROWS * left.panel + start * left.word;
+                        (&left.data[at(left.data, place)..], left.row)
+                    }
+                };
                 let tile = Tile::<D> {
                     rows: ROWS.min(rows - row),
-                    words: INNER.min(words - start),
-                    left: left.data[at(left.data, (first + row) / ROWS * left.panel + start * left.word)..].as_ptr(),
-                    left_row: left.row,
+                    words: length,
+                    left: of_left.as_ptr(),
+                    left_row,
                     left_word: left.word,
                     right: right.data[at(right.data, word * COLUMNS * D::GROUP)..].as_ptr(),
                     sums: sums[row * width + panel * COLUMNS..].as_mut_ptr(),
                     sums_row: width,
                     add: add || start > 0,
                 };
-                // SAFETY: the left factor holds these rows with all words, and the right one all words of its panels, as was
-                // checked when they were made; callers made sure that the sums hold `rows` rows of `width`.
+                // SAFETY: the left factor holds these rows with all words, or their copy those of this step, and the right
+                // one all words of its panels, as was checked when they were made; callers made sure that the sums hold
+                // `rows` rows of `width`.
                 unsafe { D::tile(&tile) };
             }
         }
     }
+}
+
+/// Whether rows `row` elements apart fall on the same places of a first-level cache.
+fn is_aliased<D: Dot>(row: usize) -> bool {
+    (row * size_of::<D::Left>()).is_multiple_of(CACHE_PERIOD)
 }
 
 /// The place of an element, or the end of an empty factor.
@@ -556,6 +586,7 @@ mod tests {
             [130, 520, 70],
             [13, 2, 1100],
             [200, 1100, 33],
+            [26, 2048, 70],
             [0, 5, 5],
             [5, 0, 5],
             [5, 5, 0],
