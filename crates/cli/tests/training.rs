@@ -288,15 +288,13 @@ fn a_trained_model_is_a_base_for_the_same_labels_only() {
 fn a_model_that_says_nothing_of_its_settings_is_used_too() {
     let workspace = Workspace::with_base();
     workspace.train("reviews.csv", "model", &[]);
-    let described = workspace
-        .run_with_input(&["predict", "--model", "model"], "the food was good\n")
-        .stdout;
+    // What it was trained in is a setting too.
+    let predict = ["predict", "--model", "model", "--precision", "f32"];
+    let described = workspace.run_with_input(&predict, "the food was good\n").stdout;
     for file in [Description::FILE, "metrics.json", "trainer_state.json"] {
         std::fs::remove_file(workspace.path("model").join(file)).unwrap();
     }
-    let plain = workspace
-        .run_with_input(&["predict", "--model", "model"], "the food was good\n")
-        .stdout;
+    let plain = workspace.run_with_input(&predict, "the food was good\n").stdout;
     assert_eq!(plain, described);
 }
 

@@ -395,7 +395,7 @@ impl ParameterGradients {
                 .iter()
                 .map(|&row| row as usize * columns..(row as usize + 1) * columns)
                 .collect(),
-            _ => vec![0..sum.len()],
+            _ => std::iter::once(0..sum.len()).collect(),
         }
     }
 

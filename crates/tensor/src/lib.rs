@@ -13,13 +13,16 @@
 //! Every operation runs in `f64` too, through a plain path: that is what gradients are checked with.
 //!
 //! ```
-//! use tensor::{Activation, Parameters, Tape, Tensor, ops};
+//! use tensor::ops::{self, Affine};
+//! use tensor::{Activation, Parameters, Tape, Tensor};
 //!
 //! let mut parameters = Parameters::default();
 //! let weight = parameters.add("weight", Tensor::from_vec(vec![1.0f32, -2.0], &[1, 2])?);
 //! let tape = Tape::recording();
 //! let input = tape.constant(Tensor::from_vec(vec![3.0f32, 1.0], &[1, 2])?);
-//! let output = ops::linear(&tape, &input, &tape.parameter(&parameters, weight), None, Activation::Identity)?;
+//! let weight_of = tape.parameter(&parameters, weight);
+//! let parts = [Affine { weight: &weight_of, bias: None }];
+//! let output = ops::linear(&tape, &input, Activation::Identity, &parts)?;
 //! let loss = ops::mean_squared_error(&tape, &output, &[0.0], 1.0)?;
 //! assert_eq!(loss.value().to_f64_vec(), [1.0]); // (3 - 2)²
 //! let mut gradients = tensor::ParameterGradients::for_parameters(&parameters);
