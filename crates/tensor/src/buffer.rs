@@ -45,6 +45,8 @@ struct Shelves<T> {
     asked_elements: usize,
     most_used: usize,
     most_asked: usize,
+    /// How much more than that may be free.
+    kept_elements: usize,
 }
 
 impl<T> Pool<T> {
@@ -57,6 +59,7 @@ impl<T> Pool<T> {
             asked_elements: 0,
             most_used: 0,
             most_asked: 0,
+            kept_elements: 0,
         }))
     }
 
@@ -82,7 +85,8 @@ impl<T> Pool<T> {
         shelves.most_used = shelves.most_used.max(shelves.used_elements);
         if found.is_none() {
             // Smallest first: a large one is more likely to be asked for as a whole again.
-            while shelves.used_elements + shelves.free_elements > shelves.most_used {
+            let most = shelves.most_used + shelves.kept_elements;
+            while shelves.used_elements + shelves.free_elements > most {
                 let Some(len) = shelves
                     .free
                     .iter()
@@ -105,6 +109,12 @@ impl<T> Pool<T> {
         shelves.free_elements += storage.len();
         shelves.free.entry(storage.len()).or_default().push(storage);
     }
+}
+
+/// Keeps so many bytes of free storage beyond what has been in use at one time. Prediction keeps nothing from one operation to
+/// the next, so that its most is little, and what one operation frees would give way to what the next one takes.
+pub fn keep_free(bytes: usize) {
+    POOL.shelves().kept_elements = bytes / LINE_BYTES;
 }
 
 /// Bytes of storage that nobody uses.

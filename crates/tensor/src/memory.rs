@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crate::DType;
 use crate::buffer;
-pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, stored_bytes};
+pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, keep_free, stored_bytes};
 pub use crate::cpu::give_back_large_blocks;
 use crate::cpu::{give_back_free_pages, product};
 use crate::ops::attention_workspace_bytes;

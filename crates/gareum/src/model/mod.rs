@@ -145,6 +145,9 @@ impl Precision {
     }
 }
 
+/// Free storage that prediction keeps: the outputs of a layer's operations for a batch of some thousand tokens.
+const KEPT_FREE_BYTES: usize = 64 << 20;
+
 /// A text classifier: encoder, head, their parameters and what its outputs mean.
 #[derive(Debug, Clone)]
 pub struct Model {
@@ -297,6 +300,7 @@ impl Model {
     /// # Errors
     /// [`tensor::Error`] if the parameters are not `f32`.
     pub fn for_prediction(mut self, precision: Precision) -> tensor::Result<Self> {
+        tensor::memory::keep_free(KEPT_FREE_BYTES);
         let mut packed = PackedLinears::default();
         for linear in self.encoder.linears() {
             packed.take(linear, &mut self.parameters, precision.dtype())?;
