@@ -215,7 +215,7 @@ pub struct Bench {
     /// What to compute in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
-    /// Texts of a batch
+    /// Texts of a training batch
     #[arg(long, value_name = "N", default_value_t = 32, value_parser = at_least_one)]
     pub batch_size: usize,
     /// Tokens of the single text whose latency is measured

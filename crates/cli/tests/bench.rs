@@ -100,7 +100,7 @@ fn a_trained_model_is_measured_with_the_texts_of_a_file() {
     let text = workspace.succeed(&[&bench[..], &["--training"]].concat()).stdout;
     for words in [
         "model         model\n",
-        "144 texts of 7.0 tokens on average, 32 at a time",
+        "144 texts of 7.0 tokens on average, sorted by length",
         "ms for 28 tokens",
         "ms a step of 32 texts",
     ] {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tensor::Tape;
@@ -11,8 +12,17 @@ use crate::model::{HeadSource, Model, ModelError, Precision};
 use crate::settings::{PrecisionSetting, Settings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
 
-/// Tokens that go through the model at a time.
+/// Tokens that go through the model at a time, in all threads together.
 const MAX_TOKENS: usize = 4096;
+
+/// A batch of more tokens is no faster.
+const BATCH_TOKENS: usize = 1024;
+
+/// Batches of each thread between two reports of progress.
+const BATCHES_PER_THREAD: usize = 8;
+
+/// Smaller batches are not worth reading all weights for: threads rather share one.
+const LEAST_BATCH_TOKENS: usize = 256;
 
 /// Why a saved model cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -138,8 +148,8 @@ pub struct PredictionColumns {
     pub scores: Map<String, Value>,
 }
 
-/// Predicts encoded texts in batches of at most `max_tokens` tokens; results are in the order of the inputs. `progress`
-/// gets the number of texts done.
+/// Predicts encoded texts in batches of at most `max_tokens` tokens (or one text), one after another; results are in the order
+/// of the inputs. `progress` gets the number of texts done.
 ///
 /// # Errors
 /// [`tensor::Error`] if ids are outside of the vocabulary or a text is longer than the model's positions.
@@ -149,20 +159,51 @@ pub fn predict_encoded(
     max_tokens: usize,
     progress: &mut dyn FnMut(usize),
 ) -> tensor::Result<Vec<Prediction>> {
+    predict_batches(model, encoded, max_tokens, 1, progress)
+}
+
+/// As [`predict_encoded`], with `at_once` batches shared among the threads: none then waits for others after every operation,
+/// and those that find no batch left help with the operations of the rest.
+fn predict_batches(
+    model: &Model,
+    encoded: &[&Encoded],
+    batch_tokens: usize,
+    at_once: usize,
+    progress: &mut dyn FnMut(usize),
+) -> tensor::Result<Vec<Prediction>> {
     let lengths: Vec<usize> = encoded.iter().map(|encoded| encoded.input_ids.len()).collect();
-    let mut predictions: Vec<Option<Prediction>> = vec![None; encoded.len()];
-    let mut done = 0;
-    for batch in token_budget_batches(&lengths, max_tokens) {
+    let predict = |batch: &Vec<usize>| -> tensor::Result<Vec<(usize, Prediction)>> {
         let packed = PackedBatch::new(batch.iter().map(|&index| encoded[index]), 0, 0);
         let tape = Tape::inference();
         let logits = model.forward(&tape, &packed, None)?.value().to_f32_vec();
-        for (&index, logits) in batch.iter().zip(logits.chunks_exact(model.schema().num_labels())) {
-            predictions[index] = Some(Prediction::new(logits.to_vec(), model.schema().task));
-        }
-        done += batch.len();
-        progress(done);
+        let logits = logits.chunks_exact(model.schema().num_labels());
+        let predictions = logits.map(|logits| Prediction::new(logits.to_vec(), model.schema().task));
+        Ok(batch.iter().copied().zip(predictions).collect())
+    };
+    let mut predictions = Vec::with_capacity(encoded.len());
+    for batches in token_budget_batches(&lengths, batch_tokens).chunks(at_once) {
+        let done: tensor::Result<Vec<_>> = batches.par_iter().with_max_len(1).map(predict).collect();
+        predictions.extend(done?.into_iter().flatten());
+        progress(predictions.len());
     }
-    Ok(predictions.into_iter().flatten().collect())
+    predictions.sort_unstable_by_key(|(index, _)| *index);
+    Ok(predictions.into_iter().map(|(_, prediction)| prediction).collect())
+}
+
+/// Tokens of a batch, and how many batches are shared among the threads: those of one for each thread hold at most
+/// [`MAX_TOKENS`] together.
+fn batches_of_threads<'a>(encoded: impl Iterator<Item = &'a Encoded> + Clone) -> (usize, usize) {
+    let lengths = encoded.map(|encoded| encoded.input_ids.len());
+    let threads = rayon::current_num_threads();
+    let (share, longest) = (MAX_TOKENS / threads, lengths.clone().max().unwrap_or(0));
+    if share < LEAST_BATCH_TOKENS || share < longest {
+        return (MAX_TOKENS, 1);
+    }
+    // Threads get equally many batches, unless there is too little for that.
+    let tokens: usize = lengths.sum();
+    let batches = tokens.div_ceil(BATCH_TOKENS).next_multiple_of(threads).max(1);
+    let batch_tokens = (tokens.div_ceil(batches) + longest).clamp(LEAST_BATCH_TOKENS, share);
+    (batch_tokens, BATCHES_PER_THREAD * threads)
 }
 
 /// What `gareum.json` of a model directory holds.
@@ -279,8 +320,9 @@ impl Predictor {
         encoded: &[Encoded],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Prediction>, PredictError> {
+        let (batch_tokens, at_once) = batches_of_threads(encoded.iter());
         let encoded: Vec<&Encoded> = encoded.iter().collect();
-        Ok(predict_encoded(&self.model, &encoded, MAX_TOKENS, progress)?)
+        Ok(predict_batches(&self.model, &encoded, batch_tokens, at_once, progress)?)
     }
 
     /// What the outputs mean.

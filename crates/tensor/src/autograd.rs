@@ -109,6 +109,11 @@ impl Tape {
         Self::default()
     }
 
+    /// Whether values are kept for gradients.
+    pub fn records(&self) -> bool {
+        self.entries.is_some()
+    }
+
     /// Whether [`Tape::recomputed`] runs its work again on the way back.
     pub fn recomputes(&self) -> bool {
         self.recomputes

@@ -127,10 +127,9 @@ fn print_model(display: Display, report: &ModelBench) {
     row(
         "",
         format!(
-            "{} texts of {:.1} tokens on average, {} at a time",
+            "{} texts of {:.1} tokens on average, sorted by length",
             prediction.examples,
-            prediction.tokens as f64 / prediction.examples.max(1) as f64,
-            prediction.batch_size
+            prediction.tokens as f64 / prediction.examples.max(1) as f64
         ),
     );
     row("", of_peak(prediction.share_of_peak, report.peak_gflops));

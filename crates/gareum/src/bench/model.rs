@@ -14,7 +14,7 @@ use super::cpu::Spread;
 use crate::data::{Input, LabelSchema, Task};
 use crate::machine;
 use crate::model::{HeadSource, Model, ModelConfig, ModelError, Precision};
-use crate::predict::{PredictError, Predictor, predict_encoded};
+use crate::predict::{PredictError, Predictor};
 use crate::settings::{PrecisionSetting, TrainSettings};
 use crate::tokens::{Encoded, Tokenizer};
 use crate::train::{Steps, TrainError, with_made_up_labels};
@@ -30,6 +30,9 @@ const MADE_UP_SIGMA: f64 = 0.7;
 
 /// They have at least so many tokens.
 const MADE_UP_LEAST: usize = 5;
+
+/// Texts that are predicted between two looks at the clock.
+const TEXTS_AT_A_TIME: usize = 128;
 
 /// Work between two measurements of the peak.
 const STRETCH: Duration = Duration::from_millis(400);
@@ -85,7 +88,7 @@ pub enum BenchError {
 pub struct BenchOptions {
     /// What is computed in.
     pub precision: PrecisionSetting,
-    /// Texts of a batch, in prediction and training.
+    /// Texts of a batch in training; prediction cuts its own.
     pub batch_size: usize,
     /// Tokens of the single text whose latency is measured.
     pub latency_tokens: usize,
@@ -147,8 +150,6 @@ pub struct PredictionSpeed {
     pub examples: usize,
     /// Their tokens.
     pub tokens: usize,
-    /// Texts of a batch.
-    pub batch_size: usize,
     /// Passes.
     pub rounds: usize,
     /// The operations of products and attention ([`ModelConfig::forward_operations`]) a second over what the machine could
@@ -250,8 +251,8 @@ impl Bench {
             }
         };
         let precision = predictor.precision();
-        let (prediction, peak_gflops) = prediction(predictor.model(), &encoded, options)?;
-        let latency = latency(predictor.model(), &encoded, options.latency_tokens)?;
+        let (prediction, peak_gflops) = prediction(&predictor, &encoded, options)?;
+        let latency = latency(&predictor, &encoded, options.latency_tokens)?;
         let peak_memory_bytes = machine::peak_memory_bytes();
         let tokenizer = predictor.tokenizer().clone();
         // Makes room for the weights that are trained.
@@ -360,17 +361,22 @@ fn time<E>(
 }
 
 /// Many texts, and the peak meanwhile.
-fn prediction(model: &Model, encoded: &[Encoded], options: BenchOptions) -> Result<(PredictionSpeed, f64), BenchError> {
-    let mut sorted: Vec<&Encoded> = encoded.iter().collect();
+fn prediction(
+    predictor: &Predictor,
+    encoded: &[Encoded],
+    options: BenchOptions,
+) -> Result<(PredictionSpeed, f64), BenchError> {
+    let model = predictor.model();
+    let mut sorted = encoded.to_vec();
     sorted.sort_by_key(|text| std::cmp::Reverse(text.input_ids.len()));
-    let batches: Vec<&[&Encoded]> = sorted.chunks(options.batch_size).collect();
+    let batches: Vec<&[Encoded]> = sorted.chunks(TEXTS_AT_A_TIME).collect();
     let labels = model.schema().num_labels();
     let operations: Vec<f64> = batches
         .iter()
         .map(|batch| model.config().forward_operations(lengths(batch), labels))
         .collect();
     let mut predict = |batch: usize| -> Result<f64, BenchError> {
-        predict_encoded(model, batches[batch], usize::MAX, &mut |_| ()).map_err(PredictError::from)?;
+        predictor.predict_encoded(batches[batch], &mut |_| ())?;
         Ok(operations[batch])
     };
     // The largest batches, by which the pool of storage grows to what all others need.
@@ -396,23 +402,22 @@ fn prediction(model: &Model, encoded: &[Encoded], options: BenchOptions) -> Resu
         seconds: seconds.median,
         examples: sorted.len(),
         tokens,
-        batch_size: options.batch_size,
         rounds,
         share_of_peak: all.share_of_peak(),
     };
     Ok((speed, all.peak_gflops()))
 }
 
-fn lengths<'a>(texts: &'a [&Encoded]) -> impl Iterator<Item = usize> + 'a {
+fn lengths<'a>(texts: &'a [Encoded]) -> impl Iterator<Item = usize> + 'a {
     texts.iter().map(|text| text.input_ids.len())
 }
 
 /// One text at a time, always of the same number of tokens but of others each time.
-fn latency(model: &Model, encoded: &[Encoded], tokens: usize) -> Result<Latency, BenchError> {
+fn latency(predictor: &Predictor, encoded: &[Encoded], tokens: usize) -> Result<Latency, BenchError> {
     let texts = texts_of(encoded, tokens, LATENCY_TIMES);
     let predict = |time: usize| -> Result<f64, BenchError> {
         let start = Instant::now();
-        predict_encoded(model, &[&texts[time % texts.len()]], usize::MAX, &mut |_| ()).map_err(PredictError::from)?;
+        predictor.predict_encoded(&texts[time % texts.len()..][..1], &mut |_| ())?;
         Ok(start.elapsed().as_secs_f64())
     };
     for time in 0..LATENCY_WARM_UP {

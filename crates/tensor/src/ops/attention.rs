@@ -49,6 +49,7 @@ pub fn attention(
         heads,
         head_dim: columns / heads / 3,
         dropout: dropout.map(|dropout| dropout.with_rows_per_token(heads)),
+        records: tape.records(),
     };
     with_float!(NAME, qkv.value(), S => run::<S>(tape, qkv, layout))
 }
@@ -70,6 +71,8 @@ struct Layout {
     heads: usize,
     head_dim: usize,
     dropout: Option<Dropout>,
+    /// Whether a gradient will be asked for.
+    records: bool,
 }
 
 /// One head of one sequence.
@@ -232,7 +235,7 @@ impl WorkspaceSizes {
         let only_backward = |len: usize| if backward { len } else { 0 };
         // Gradients of queries are summed up here too, once their scores have been used.
         let scores = block * rows.max(head_dim).next_multiple_of(COLUMNS);
-        let rounded = block * rows.next_multiple_of(group);
+        let rounded = block * rows.next_multiple_of(COLUMNS);
         let sums = rows * head_dim.next_multiple_of(COLUMNS);
         Self {
             packed: [
@@ -347,25 +350,28 @@ fn forward_unit<S: Float>(
         vectorised(
             #[inline(always)]
             || {
+                // Rows are filled up to whole panels: loops then have no rest that is not vectorised.
                 let rows = scores
                     .chunks_exact_mut(width)
-                    .zip(probabilities.chunks_exact_mut(whole));
+                    .zip(probabilities.chunks_exact_mut(width));
                 for (row, (scores, probabilities)) in rows.take(queries).enumerate() {
                     let token = block + row;
-                    let scores = &mut scores[..unit.rows];
-                    let (log_sum, inverse) = exponentials(scores, layout.scale());
-                    log_sums.row(token)[0] = log_sum;
+                    scores[unit.rows..].fill(S::Real::from_f64(f64::NEG_INFINITY));
+                    let (largest, sum) = exponentials(scores, layout.scale());
+                    if layout.records {
+                        log_sums.row(token)[0] = largest + sum.ln();
+                    }
+                    let inverse = S::Real::ONE / sum;
                     if let Some(dropout) = layout.dropout {
                         dropout.apply_row((unit.first + token) * layout.heads + unit.head, scores);
                     }
                     for (probability, &score) in probabilities.iter_mut().zip(&*scores) {
                         *probability = S::narrow(score * inverse);
                     }
-                    probabilities[unit.rows..].fill(S::default());
                 }
             },
         );
-        multiply_here(Left::rows(probabilities, queries, whole, whole), values, false, sums);
+        multiply_here(Left::rows(probabilities, queries, whole, width), values, false, sums);
         store(sums, out, block, queries, layout, S::Real::ONE);
     }
 }
@@ -385,7 +391,7 @@ fn store<S: Float>(sums: &[S::Real], out: &mut Out<'_, S>, first: usize, rows: u
     );
 }
 
-/// Turns a row of scores into e^(scale · (score − the largest)). Returns ln Σ e^(scale · score) and the inverse of the sum.
+/// Turns a row of scores into e^(scale · (score − the largest)). Returns scale times the largest, and the sum.
 #[inline(always)]
 fn exponentials<R: Real>(scores: &mut [R], scale: R) -> (R, R) {
     let largest = reduce::max(scores);
@@ -397,7 +403,7 @@ fn exponentials<R: Real>(scores: &mut [R], scale: R) -> (R, R) {
         #[inline(always)]
         |score| score,
     );
-    (largest * scale + sum.ln(), R::ONE / sum)
+    (largest * scale, sum)
 }
 
 /// What the forward pass left behind, and the gradient of its output.
@@ -435,9 +441,9 @@ fn backward_unit<S: Float>(
             #[inline(always)]
             || {
                 let scores = scores.chunks_exact_mut(width).zip(gradients.chunks_exact(width));
-                let rounded = rounded_p.chunks_exact_mut(whole).zip(rounded_g.chunks_exact_mut(whole));
+                let rounded = rounded_p.chunks_exact_mut(width).zip(rounded_g.chunks_exact_mut(width));
                 for (row, ((p, g), (out_p, out_g))) in scores.zip(rounded).take(queries).enumerate() {
-                    let (p, g) = (&mut p[..unit.rows], &g[..unit.rows]);
+                    p[unit.rows..].fill(S::Real::from_f64(f64::NEG_INFINITY));
                     let row_sum = reduce::sum2(
                         o.row(row),
                         d_o.row(row),
@@ -468,19 +474,17 @@ fn backward_unit<S: Float>(
                             }
                         }
                     }
-                    out_p[unit.rows..].fill(S::default());
-                    out_g[unit.rows..].fill(S::default());
                 }
             },
         );
         // dq = dS k
         let d_query = &mut *scores;
-        multiply_here(Left::rows(rounded_g, queries, whole, whole), keys_right, false, d_query);
+        multiply_here(Left::rows(rounded_g, queries, whole, width), keys_right, false, d_query);
         store(d_query, &mut outs[0], block, queries, layout, layout.scale());
         // dk += dSᵀ q and dv += (P ∘ M)ᵀ do
         let transposed = lines::<S>(unit.rows, queries);
         for (rounded, right, sums) in [(&*rounded_g, q, &mut *d_key), (&*rounded_p, d_o, &mut *d_value)] {
-            let row = |row: usize| &rounded[row * whole..][..unit.rows];
+            let row = |row: usize| &rounded[row * width..][..unit.rows];
             pack_elements::<S, S, ROWS>(left_space, transposed, row, |value| value);
             multiply_here(
                 Left::packed(left_space, transposed),
