@@ -45,6 +45,13 @@ impl Var {
         self.value
     }
 
+    /// The tensor, and where its gradient goes: for an operation that changes it in place. Nothing is copied if nobody else
+    /// has the tensor.
+    pub(crate) fn take(self) -> (Tensor, Destination) {
+        let destination = self.destination();
+        (self.value, destination)
+    }
+
     /// Extents and, by their names, errors of a matrix.
     pub(crate) fn dims2(&self, operation: &'static str, what: &'static str) -> Result<[usize; 2]> {
         self.value.dims2(operation, what)
@@ -146,8 +153,16 @@ impl Tape {
     where
         F: FnOnce(Tensor, &mut Gradients<'_>) -> Result<()> + 'static,
     {
+        self.push_if(inputs.iter().any(|input| input.needs_gradient()), value, backward)
+    }
+
+    /// As [`Tape::push`], told whether an input needs a gradient.
+    pub(crate) fn push_if<F>(&self, is_wanted: bool, value: Tensor, backward: impl FnOnce() -> F) -> Var
+    where
+        F: FnOnce(Tensor, &mut Gradients<'_>) -> Result<()> + 'static,
+    {
         let source = match &self.entries {
-            Some(entries) if inputs.iter().any(|input| input.needs_gradient()) => {
+            Some(entries) if is_wanted => {
                 let mut entries = entries.borrow_mut();
                 entries.push(Box::new(backward()));
                 Source::Entry(entries.len() - 1)

@@ -121,10 +121,16 @@ impl Dropout {
     /// Multiplies every kept value of a row by the scale and sets the others to zero.
     #[inline(always)]
     pub fn apply_row<T: Real>(&self, row: usize, values: &mut [T]) {
+        self.apply_part(row, 0, values);
+    }
+
+    /// As [`Self::apply_row`] for the values of a row from element `first` on.
+    #[inline(always)]
+    pub fn apply_part<T: Real>(&self, row: usize, first: usize, values: &mut [T]) {
         let mask = self.row(row);
         let scale = self.scale::<T>();
         for (element, value) in values.iter_mut().enumerate() {
-            *value = if mask.keeps(element as u32) {
+            *value = if mask.keeps((first + element) as u32) {
                 *value * scale
             } else {
                 T::ZERO

@@ -3,6 +3,7 @@
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
+use tensor::ops::AttentionShape;
 use tensor::{Float, Parameters, Result, Tape, Var, bf16, ops};
 
 use crate::{Hidden, bench_backward, bench_forward, dropout, hidden, normal, parameters};
@@ -16,7 +17,7 @@ fn operands<S: Float>(shape: Hidden) -> Parameters {
 
 fn run(shape: Hidden) -> impl Fn(&Tape, &[Var]) -> Result<Var> {
     let starts: Vec<u32> = (0..=TEXTS).map(|text| (text * shape.tokens / TEXTS) as u32).collect();
-    move |tape, of| ops::attention(tape, &of[0], &starts, HEADS, dropout())
+    move |tape, of| ops::attention(tape, &of[0], &starts, AttentionShape::bidirectional(HEADS), dropout())
 }
 
 /// Operations of one product of queries and keys in all heads and texts.

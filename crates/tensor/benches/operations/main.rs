@@ -14,6 +14,7 @@
 //! of the same minute, and differences of less than a tenth for nothing.
 
 use divan::Bencher;
+use tensor::ops::Pooling;
 use tensor::random::Sequence;
 use tensor::{Dropout, Float, ParameterGradients, Parameters, Real, Result, Tape, Tensor, Var, ops};
 
@@ -153,7 +154,7 @@ fn bench_backward(bencher: Bencher, parameters: &Parameters, forward: impl Fn(&T
             let [rows, columns] = output.value().shape() else {
                 panic!("not a matrix")
             };
-            let first = ops::pool_first(&tape, &output, &[0, *rows as u32]).expect("there are rows");
+            let first = ops::pool(&tape, &output, &[0, *rows as u32], Pooling::First).expect("there are rows");
             let loss = ops::mean_squared_error(&tape, &first, &vec![0.0; *columns], 1.0).expect("one row");
             (tape, loss)
         })

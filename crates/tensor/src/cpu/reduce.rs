@@ -43,6 +43,24 @@ pub fn sum2<T: Real, A: Copy, B: Copy>(a: &[A], b: &[B], f: impl Fn(A, B) -> T) 
     fold(lanes)
 }
 
+/// Σ f(a, b, c) over three rows of the same length.
+#[inline(always)]
+pub fn sum3<T: Real, A: Copy, B: Copy, C: Copy>(a: &[A], b: &[B], c: &[C], f: impl Fn(A, B, C) -> T) -> T {
+    let mut lanes = [T::ZERO; LANES];
+    let (a_chunks, a_rest) = a.as_chunks::<LANES>();
+    let (b_chunks, b_rest) = b.as_chunks::<LANES>();
+    let (c_chunks, c_rest) = c.as_chunks::<LANES>();
+    for ((a, b), c) in a_chunks.iter().zip(b_chunks).zip(c_chunks) {
+        for lane in 0..LANES {
+            lanes[lane] += f(a[lane], b[lane], c[lane]);
+        }
+    }
+    for (lane, ((&a, &b), &c)) in a_rest.iter().zip(b_rest).zip(c_rest).enumerate() {
+        lanes[lane] += f(a, b, c);
+    }
+    fold(lanes)
+}
+
 /// Σ f(a) over a row.
 #[inline(always)]
 pub fn sum<T: Real>(a: &[T], f: impl Fn(T) -> T) -> T {
@@ -86,6 +104,10 @@ mod tests {
             assert_eq!(
                 sum2(&values, &values, |a, b| a * b),
                 values.iter().map(|v| v * v).sum::<f64>()
+            );
+            assert_eq!(
+                sum3(&values, &values, &values, |a, b, c| a * b + c),
+                values.iter().map(|v| v * v + v).sum::<f64>()
             );
             assert_eq!(max(&values), values.iter().copied().fold(f64::NEG_INFINITY, f64::max));
         }

@@ -10,23 +10,35 @@ mod convert;
 mod cross_entropy;
 mod dropout;
 mod embedding_sum;
+mod gated;
+mod head_norm;
+mod heads;
 mod linear;
 mod mean_squared_error;
+mod norm;
 mod pool;
+mod residual_dropout;
 mod residual_dropout_norm;
+mod rope;
 
 pub use activation::activate;
-pub use attention::attention;
 pub(crate) use attention::workspace_bytes as attention_workspace_bytes;
+pub use attention::{AttentionShape, attention};
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
 pub use convert::to_dtype;
 pub use cross_entropy::cross_entropy;
 pub use dropout::dropout;
 pub use embedding_sum::embedding_sum;
+pub use gated::gated;
+pub use head_norm::head_norm;
+pub use heads::{Heads, Window};
 pub use linear::{Affine, PackedLinear, linear, linear_packed};
 pub use mean_squared_error::mean_squared_error;
-pub use pool::pool_first;
+pub use norm::{NormKind, norm};
+pub use pool::{Pooling, pool};
+pub use residual_dropout::residual_dropout;
 pub use residual_dropout_norm::{layer_norm, residual_dropout_norm};
+pub use rope::{Rotations, rope};
 
 /// Runs a body with `$float` standing for the element type, one of those listed, or refuses what is not listed.
 macro_rules! with_float {

@@ -1,13 +1,28 @@
-//! `pool_first`: the first row of every packed sequence, which is where BERT-like encoders gather what they classify by.
+//! `pool`: one row of each packed sequence, by which it is classified: the first token's (BERT-like encoders), the last one's
+//! (decoders) or the mean of all.
+//!
+//! Gradient: the row that was taken gets that of the output; of a mean of n rows, each gets it over n.
 
 use crate::buffer::Buffer;
 use crate::cpu::reduce;
 use crate::ops::with_float;
 use crate::{Error, Float, Real, Result, Tape, Tensor, Var};
 
-const NAME: &str = "pool_first";
+const NAME: &str = "pool";
 
-/// The first token of each sequence.
+/// What is taken of a sequence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Pooling {
+    /// The first token.
+    #[default]
+    First,
+    /// The last token.
+    Last,
+    /// The mean of all tokens.
+    Mean,
+}
+
+/// One row for each sequence.
 ///
 /// # Shapes
 /// `hidden`: `[tokens, hidden_size]`; `sequence_starts`: `[batch + 1]`, first 0, last `tokens`. Returns `[batch,
@@ -15,45 +30,58 @@ const NAME: &str = "pool_first";
 ///
 /// # Errors
 /// [`Error::Shape`] if a sequence is empty or the starts do not fit.
-pub fn pool_first(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Var> {
-    with_float!(NAME, hidden.value(), S => run::<S>(tape, hidden, sequence_starts))
+pub fn pool(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Pooling) -> Result<Var> {
+    with_float!(NAME, hidden.value(), S => run::<S>(tape, hidden, sequence_starts, pooling))
 }
 
-fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32]) -> Result<Var> {
+fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Pooling) -> Result<Var> {
     let [tokens, hidden_size] = hidden.dims2(NAME, "hidden")?;
     super::attention::check_starts(NAME, sequence_starts, tokens)?;
-    let starts: Vec<usize> = sequence_starts[..sequence_starts.len() - 1]
-        .iter()
-        .map(|&start| start as usize)
-        .collect();
     if sequence_starts.windows(2).any(|pair| pair[0] == pair[1]) {
+        let expected = "no empty sequence";
         return Err(Error::shape(
             NAME,
             "sequence_starts",
             &[sequence_starts.len()],
-            "no empty sequence",
+            expected,
         ));
     }
+    // The rows that are taken of each sequence.
+    let taken: Vec<std::ops::Range<usize>> = sequence_starts
+        .windows(2)
+        .map(|pair| {
+            let (first, end) = (pair[0] as usize, pair[1] as usize);
+            match pooling {
+                Pooling::First => first..first + 1,
+                Pooling::Last => end - 1..end,
+                Pooling::Mean => first..end,
+            }
+        })
+        .collect();
     let values = hidden.value().slice::<S>(NAME, "hidden")?;
-    let mut output = Buffer::<S::Real>::scratch(starts.len() * hidden_size);
-    for (row, &start) in output.chunks_exact_mut(hidden_size.max(1)).zip(&starts) {
-        let source = &values[start * hidden_size..][..hidden_size];
-        row.iter_mut()
-            .zip(source)
-            .for_each(|(value, source)| *value = source.widen());
+    let mut output = Buffer::<S::Real>::zeros(taken.len() * hidden_size);
+    for (row, taken) in output.chunks_exact_mut(hidden_size.max(1)).zip(&taken) {
+        let share = S::Real::ONE / S::Real::from_f64(taken.len() as f64);
+        for source in taken.clone() {
+            reduce::add(row, &values[source * hidden_size..][..hidden_size]);
+        }
+        row.iter_mut().for_each(|value| *value = *value * share);
     }
-    let output = Tensor::from_buffer(output, &[starts.len(), hidden_size]);
+    let output = Tensor::from_buffer(output, &[taken.len(), hidden_size]);
     Ok(tape.push(output, &[hidden], || {
         let hidden = hidden.destination();
-        move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            let gradient = gradient.slice::<S::Real>(NAME, "gradient")?;
+        move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
+            let gradient = gradient.as_mut_slice::<S::Real>().unwrap_or_default();
             gradients.update::<S>(&hidden, |sum, fresh| {
                 if fresh {
                     sum.fill(S::narrow(S::Real::ZERO));
                 }
-                for (row, &start) in gradient.chunks_exact(hidden_size.max(1)).zip(&starts) {
-                    let sum = &mut sum[start * hidden_size..][..hidden_size];
-                    reduce::add(sum, row);
+                for (row, taken) in gradient.chunks_exact_mut(hidden_size.max(1)).zip(&taken) {
+                    let share = S::Real::ONE / S::Real::from_f64(taken.len() as f64);
+                    row.iter_mut().for_each(|value| *value = *value * share);
+                    for target in taken.clone() {
+                        reduce::add(&mut sum[target * hidden_size..][..hidden_size], row);
+                    }
                 }
             });
             Ok(())
@@ -68,16 +96,28 @@ mod tests {
 
     #[test]
     fn gradients() {
-        check(vec![normal(1, &[7, 3])], |tape, inputs| {
-            pool_first(tape, &inputs[0], &[0, 1, 5, 7])
-        });
+        for pooling in [Pooling::First, Pooling::Last, Pooling::Mean] {
+            check(vec![normal(1, &[7, 3])], |tape, inputs| {
+                pool(tape, &inputs[0], &[0, 1, 5, 7], pooling)
+            });
+        }
     }
 
     #[test]
-    fn an_empty_sequence_has_no_first_token() {
+    fn rows_that_are_taken() {
+        let tape = Tape::inference();
+        let hidden = tape.constant(Tensor::from_vec(vec![1.0f32, 2.0, 4.0, 8.0, 5.0], &[5, 1]).unwrap());
+        let taken = |pooling| pool(&tape, &hidden, &[0, 4, 5], pooling).unwrap().value().to_f64_vec();
+        assert_eq!(taken(Pooling::First), [1.0, 5.0]);
+        assert_eq!(taken(Pooling::Last), [8.0, 5.0]);
+        assert_eq!(taken(Pooling::Mean), [3.75, 5.0]);
+    }
+
+    #[test]
+    fn an_empty_sequence_has_no_token() {
         let tape = Tape::inference();
         let hidden = tape.constant(normal(1, &[7, 3]));
-        assert!(pool_first(&tape, &hidden, &[0, 3, 3, 7]).is_err());
-        assert!(pool_first(&tape, &hidden, &[0, 3]).is_err());
+        assert!(pool(&tape, &hidden, &[0, 3, 3, 7], Pooling::Last).is_err());
+        assert!(pool(&tape, &hidden, &[0, 3], Pooling::First).is_err());
     }
 }
