@@ -1,45 +1,81 @@
-//! The classification head of `transformers`' `…ForSequenceClassification`: first token → dropout → dense → activation →
-//! dropout → classifier. Families differ in the activation, the first dropout and the names (`model/families/`).
+//! The classification head of `transformers`' `…ForSequenceClassification`: pooled hidden state → dropout → dense → activation →
+//! norm → dropout → classifier. Families lack some of these ([`crate::model::HeadShape`]) and differ in names.
 
+use tensor::ops::Pooling;
 use tensor::{Activation, Var, ops};
 
-use crate::model::{Builder, Linear, ModelConfig, ModelError, Pass};
+use crate::model::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
-    dense: Linear,
-    activation: Activation,
-    classifier: Linear,
+    pooling: Pooling,
     input_dropout: f64,
-    hidden_dropout: f64,
+    dense: Option<Dense>,
+    classifier: Linear,
     /// Dropout site of the input; that of the hidden vector is the next (`model/encoder.rs`).
     site: usize,
 }
 
+#[derive(Debug, Clone)]
+struct Dense {
+    linear: Linear,
+    activation: Activation,
+    norm: Option<Norm>,
+    dropout: f64,
+}
+
 impl Head {
     pub fn build(config: &ModelConfig, labels: usize, builder: &mut Builder) -> Result<Self, ModelError> {
-        let (names, shape, size) = (config.family.names(), config.family.head(), config.hidden_size);
+        let (names, shape, size) = (config.family.names(), config.head, config.hidden_size);
+        let dense = match shape.dense {
+            None => None,
+            Some(dense) => Some(Dense {
+                linear: builder.head(
+                    names.prefix,
+                    names.head_dense,
+                    [size, size],
+                    dense.bias,
+                    dense.is_pretrained,
+                )?,
+                activation: dense.activation,
+                norm: match dense.norm {
+                    false => None,
+                    true => Some(builder.head_norm(config, names.head_norm, dense.is_pretrained)?),
+                },
+                dropout: config.classifier_dropout,
+            }),
+        };
         Ok(Self {
-            dense: builder.head(names.prefix, names.head_dense, size, size)?,
-            activation: shape.activation,
-            classifier: builder.head(names.prefix, names.classifier, size, labels)?,
+            pooling: shape.pooling,
             input_dropout: if shape.input_dropout {
                 config.classifier_dropout
             } else {
                 0.0
             },
-            hidden_dropout: config.classifier_dropout,
+            dense,
+            classifier: builder.head(
+                names.prefix,
+                names.classifier,
+                [size, labels],
+                shape.classifier_bias,
+                false,
+            )?,
             site: 3 * config.num_hidden_layers + 1,
         })
     }
 
     /// `[tokens, hidden_size]` to `[batch, labels]`.
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
-        let pooled = ops::pool_first(pass.tape, hidden, &pass.batch.sequence_starts)?;
-        let pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
-        let dense = self.dense.forward(pass, &pooled, Activation::Identity)?;
-        let dense = ops::activate(pass.tape, &dense, self.activation)?;
-        let dense = ops::dropout(pass.tape, &dense, pass.example_mask(self.hidden_dropout, self.site + 1))?;
-        self.classifier.forward(pass, &dense, Activation::Identity)
+        let pooled = ops::pool(pass.tape, hidden, &pass.batch.sequence_starts, self.pooling)?;
+        let mut pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
+        if let Some(dense) = &self.dense {
+            pooled = dense.linear.forward(pass, &pooled, Activation::Identity)?;
+            pooled = ops::activate(pass.tape, &pooled, dense.activation)?;
+            if let Some(norm) = &dense.norm {
+                pooled = norm.forward(pass, &pooled)?;
+            }
+            pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(dense.dropout, self.site + 1))?;
+        }
+        self.classifier.forward(pass, &pooled, Activation::Identity)
     }
 }

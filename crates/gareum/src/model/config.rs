@@ -4,14 +4,16 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 use tensor::Activation;
+use tensor::ops::{Heads, NormKind, Pooling, Window};
 
+use super::rotary::Rotary;
 use super::{Family, ModelError};
 use crate::data::{LabelSchema, Task};
 
-/// What a `config.json` says, in one vocabulary for all families.
+/// What a `config.json` says, in one vocabulary for all families: every difference between them but names is a value here.
 #[derive(Debug, Clone)]
 pub struct ModelConfig {
-    /// Whose names and head the checkpoint has.
+    /// Whose names the checkpoint has.
     pub family: Family,
     /// Rows of the word embedding.
     pub vocab_size: usize,
@@ -21,52 +23,273 @@ pub struct ModelConfig {
     pub hidden_size: usize,
     /// Layers.
     pub num_hidden_layers: usize,
-    /// Heads of each attention; they divide `hidden_size`.
+    /// Heads of queries of each attention.
     pub num_attention_heads: usize,
+    /// Heads of keys and values, a divisor of those of queries.
+    pub num_key_value_heads: usize,
+    /// Width of a head.
+    pub head_dim: usize,
+    /// Whether query, key and value of one head are neighbours in a fused weight (GPT-NeoX).
+    pub interleaves_heads: bool,
+    /// Whether queries and keys are normed head by head (Qwen3).
+    pub norms_queries_and_keys: bool,
     /// Width inside of the feed-forward half.
     pub intermediate_size: usize,
     /// Non-linearity of the feed-forward half.
     pub hidden_act: Activation,
-    /// Rows of the position embedding.
+    /// Whether the non-linearity is of one product and multiplied with another (SwiGLU, GeGLU).
+    pub is_gated: bool,
+    /// Rows of the position embedding, or the longest sequence that rotary positions are for.
     pub max_position_embeddings: usize,
-    /// The position of a sequence's first token: 0, or RoBERTa's `pad_token_id + 1`.
-    pub position_offset: usize,
+    /// How tokens know their places.
+    pub positions: Positions,
+    /// What the attention of each layer sees.
+    pub layer_attention: Vec<LayerAttention>,
     /// Rows of the token type embedding; 0 if the family has none.
     pub type_vocab_size: usize,
-    /// ε of every layer norm.
+    /// Which norm there is.
+    pub norm: NormKind,
+    /// Whether norms add a bias.
+    pub has_norm_bias: bool,
+    /// ε of every norm.
     pub layer_norm_eps: f64,
+    /// Where the norms of a layer are.
+    pub layer_layout: LayerLayout,
+    /// Whether the sum of the embeddings is normed.
+    pub norms_embeddings: bool,
+    /// Whether the first layer norms its input, where layers do (ModernBERT's does not).
+    pub norms_first_input: bool,
+    /// Whether the last hidden states are normed.
+    pub norms_output: bool,
+    /// Which products of a layer add a bias.
+    pub biases: Biases,
     /// Standard deviation of fresh weights.
     pub initializer_range: f64,
-    /// Dropout rate of embeddings and of the two halves of a layer.
-    pub hidden_dropout: f64,
+    /// Dropout rate of the embeddings.
+    pub embedding_dropout: f64,
     /// Dropout rate of attention probabilities.
     pub attention_dropout: f64,
+    /// Dropout rate of the output of the attention half.
+    pub attention_output_dropout: f64,
+    /// Dropout rate inside of the feed-forward half; where that is gated.
+    pub inner_dropout: f64,
+    /// Dropout rate of the output of the feed-forward half.
+    pub output_dropout: f64,
     /// Dropout rate inside of the head.
     pub classifier_dropout: f64,
+    /// What stands between the last hidden states and the logits.
+    pub head: HeadShape,
     /// `id2label` in order of the ids, if there is one.
     pub(super) id2label: Option<Vec<String>>,
     pub(super) problem_type: Option<String>,
+}
+
+/// How tokens know their places.
+#[derive(Debug, Clone)]
+pub enum Positions {
+    /// A trained row for each place, added to the embeddings.
+    Learned {
+        /// The position of a sequence's first token: 0, or RoBERTa's `pad_token_id + 1`.
+        offset: usize,
+    },
+    /// Queries and keys are turned, in ways that [`LayerAttention::rotary`] chooses from.
+    Rotary(Vec<Rotary>),
+}
+
+/// What the attention of a layer sees, and how it is told places.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LayerAttention {
+    /// How far a token sees.
+    pub window: Window,
+    /// Which of [`Positions::Rotary`] is used; without meaning for others.
+    pub rotary: usize,
+}
+
+/// Where the norms of a layer are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LayerLayout {
+    /// Behind the residual sum of each half (BERT).
+    PostNorm,
+    /// Before the products of each half.
+    PreNorm,
+    /// Before the products of each half, and both halves read the layer's input (GPT-NeoX).
+    Parallel,
+}
+
+/// Which products of a layer add a bias.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Biases {
+    /// Queries, keys and values.
+    pub query_key_value: bool,
+    /// The output of attention.
+    pub attention_output: bool,
+    /// The products of the feed-forward half.
+    pub feed_forward: bool,
+}
+
+impl Biases {
+    /// All or none of them.
+    pub(super) fn all(present: bool) -> Self {
+        Self {
+            query_key_value: present,
+            attention_output: present,
+            feed_forward: present,
+        }
+    }
+}
+
+/// A head is: pooled hidden state → dropout → dense → activation → norm → dropout → classifier, some of which a family lacks.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadShape {
+    /// What of a sequence is classified.
+    pub pooling: Pooling,
+    /// Whether that is dropped out before anything else.
+    pub input_dropout: bool,
+    /// The hidden product, if there is one.
+    pub dense: Option<HeadDense>,
+    /// Whether the classifier adds a bias.
+    pub classifier_bias: bool,
+}
+
+/// The hidden product of a head.
+#[derive(Debug, Clone, Copy)]
+pub struct HeadDense {
+    /// What follows it.
+    pub activation: Activation,
+    /// Whether it adds a bias.
+    pub bias: bool,
+    /// Whether a norm follows the activation.
+    pub norm: bool,
+    /// Whether it was trained before and with the encoder, so that a checkpoint's own is used (BERT's pooler).
+    pub is_pretrained: bool,
+}
+
+impl HeadShape {
+    /// First token → dense → activation → dropout → classifier, all with biases.
+    pub(super) const fn of_first_token(activation: Activation) -> Self {
+        Self {
+            pooling: Pooling::First,
+            input_dropout: false,
+            dense: Some(HeadDense {
+                activation,
+                bias: true,
+                norm: false,
+                is_pretrained: false,
+            }),
+            classifier_bias: true,
+        }
+    }
+
+    /// Last token → classifier without a bias, as decoders have it.
+    pub(super) const OF_LAST_TOKEN: Self = Self {
+        pooling: Pooling::Last,
+        input_dropout: false,
+        dense: None,
+        classifier_bias: false,
+    };
+}
+
+/// The sizes that no family lacks.
+pub(super) struct Sizes {
+    pub vocab_size: usize,
+    pub hidden_size: usize,
+    pub num_hidden_layers: usize,
+    pub num_attention_heads: usize,
+    pub intermediate_size: usize,
+    pub hidden_act: Activation,
+    pub max_position_embeddings: usize,
+}
+
+impl Sizes {
+    /// Those of a config with BERT's names.
+    pub fn read(keys: &Keys<'_>, activation_key: &str, activation: Activation) -> Result<Self, ModelError> {
+        Ok(Self {
+            vocab_size: keys.size("vocab_size")?,
+            hidden_size: keys.size("hidden_size")?,
+            num_hidden_layers: keys.size("num_hidden_layers")?,
+            num_attention_heads: keys.size("num_attention_heads")?,
+            intermediate_size: keys.size("intermediate_size")?,
+            hidden_act: keys.activation_or(activation_key, activation)?,
+            max_position_embeddings: keys.size("max_position_embeddings")?,
+        })
+    }
 }
 
 /// Reads keys of one `config.json` and makes errors that name it.
 pub(super) struct Keys<'a> {
     config: &'a Map<String, Value>,
     path: &'a str,
+    /// Where `config` stands in the file, with a dot behind it.
+    within: String,
 }
 
 impl<'a> Keys<'a> {
-    fn error(&self, key: &str, expected: &str) -> ModelError {
+    pub fn new(config: &'a Map<String, Value>, path: &'a str) -> Self {
+        Self {
+            config,
+            path,
+            within: String::new(),
+        }
+    }
+
+    pub fn error(&self, key: &str, expected: &str) -> ModelError {
         let found = self.config.get(key).map_or("missing".to_owned(), Value::to_string);
         ModelError::Config {
             path: self.path.to_owned(),
-            key: key.to_owned(),
+            key: format!("{}{key}", self.within),
             found,
             expected: expected.to_owned(),
         }
     }
 
-    fn present(&self, key: &str) -> Option<&'a Value> {
+    pub fn present(&self, key: &str) -> Option<&'a Value> {
         self.config.get(key).filter(|value| !value.is_null())
+    }
+
+    /// Whether the key is there, be it `null`.
+    pub fn mentions(&self, key: &str) -> bool {
+        self.config.contains_key(key)
+    }
+
+    /// The keys of an object inside, if it is there.
+    pub fn inside(&self, key: &str) -> Result<Option<Self>, ModelError> {
+        let Some(value) = self.present(key) else {
+            return Ok(None);
+        };
+        let config = value.as_object().ok_or_else(|| self.error(key, "an object"))?;
+        Ok(Some(Self {
+            config,
+            path: self.path,
+            within: format!("{}{key}.", self.within),
+        }))
+    }
+
+    /// Yes or no, with a default where the key is absent.
+    pub fn flag_or(&self, key: &str, default: bool) -> Result<bool, ModelError> {
+        match self.present(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| self.error(key, "true or false")),
+        }
+    }
+
+    /// For each layer whether its attention is local, from `layer_types`, if that is there.
+    pub fn local_layers(&self, layers: usize) -> Result<Option<Vec<bool>>, ModelError> {
+        let Some(value) = self.present("layer_types") else {
+            return Ok(None);
+        };
+        let is_local = |value: &Value| match value.as_str() {
+            Some("sliding_attention") => Some(true),
+            Some("full_attention") => Some(false),
+            _ => None,
+        };
+        let local = value
+            .as_array()
+            .and_then(|types| types.iter().map(is_local).collect::<Option<Vec<bool>>>());
+        let local = local.filter(|local| local.len() == layers).ok_or_else(|| {
+            let expected = format!("`full_attention` or `sliding_attention` for each of the {layers} layers");
+            self.error("layer_types", &expected)
+        })?;
+        Ok(Some(local))
     }
 
     /// A whole number of at least 1.
@@ -162,7 +385,7 @@ impl ModelConfig {
     /// # Errors
     /// [`ModelError::Family`] or [`ModelError::Config`] name what is not understood.
     pub fn from_json(config: &Map<String, Value>, path: &str) -> Result<Self, ModelError> {
-        let keys = Keys { config, path };
+        let keys = Keys::new(config, path);
         let model_type = keys.present("model_type").and_then(Value::as_str).unwrap_or("(none)");
         let family = Family::from_model_type(model_type).ok_or_else(|| ModelError::Family {
             path: path.to_owned(),
@@ -170,84 +393,85 @@ impl ModelConfig {
             supported: Family::MODEL_TYPES.map(|(name, _)| name).join(", "),
         })?;
         let mut parsed = family.read(&keys)?;
-        if !parsed.hidden_size.is_multiple_of(parsed.num_attention_heads) {
-            let expected = format!(
-                "a multiple of the number of attention heads, {}",
-                parsed.num_attention_heads
-            );
+        let heads = parsed.num_attention_heads;
+        if keys.present("head_dim").is_none() && !parsed.hidden_size.is_multiple_of(heads) {
+            let expected = format!("a multiple of the number of attention heads, {heads}");
             return Err(keys.error("hidden_size", &expected));
         }
-        if parsed.max_position_embeddings <= parsed.position_offset {
+        if !heads.is_multiple_of(parsed.num_key_value_heads) {
             return Err(keys.error(
-                "max_position_embeddings",
-                &format!("more than {}", parsed.position_offset),
+                "num_key_value_heads",
+                &format!("a divisor of the attention heads, {heads}"),
             ));
+        }
+        if let Positions::Learned { offset } = parsed.positions
+            && parsed.max_position_embeddings <= offset
+        {
+            return Err(keys.error("max_position_embeddings", &format!("more than {offset}")));
         }
         parsed.id2label = id2label(&keys)?;
         parsed.problem_type = keys.present("problem_type").and_then(Value::as_str).map(str::to_owned);
         Ok(parsed)
     }
 
-    /// A config with sizes that all families share under BERT's names; families override the rest.
-    pub(super) fn base(keys: &Keys<'_>, family: Family) -> Result<Self, ModelError> {
+    /// A config with BERT's keys; its relatives override the rest.
+    pub(super) fn base(keys: &Keys<'_>, family: Family, head: HeadShape) -> Result<Self, ModelError> {
         keys.must_be("position_embedding_type", &Value::from("absolute"))?;
         keys.must_be("is_decoder", &Value::from(false))?;
-        let hidden_size = keys.size("hidden_size")?;
-        let hidden_dropout = keys.rate_or("hidden_dropout_prob", 0.1)?;
+        let dropout = keys.rate_or("hidden_dropout_prob", 0.1)?;
         Ok(Self {
-            family,
-            vocab_size: keys.size("vocab_size")?,
-            embedding_size: hidden_size,
-            hidden_size,
-            num_hidden_layers: keys.size("num_hidden_layers")?,
-            num_attention_heads: keys.size("num_attention_heads")?,
-            intermediate_size: keys.size("intermediate_size")?,
-            hidden_act: keys.activation_or("hidden_act", Activation::Gelu)?,
-            max_position_embeddings: keys.size("max_position_embeddings")?,
-            position_offset: 0,
             type_vocab_size: keys.size_or("type_vocab_size", 2)?,
             layer_norm_eps: keys.number_or("layer_norm_eps", 1e-12)?,
             initializer_range: keys.number_or("initializer_range", 0.02)?,
-            hidden_dropout,
+            embedding_dropout: dropout,
             attention_dropout: keys.rate_or("attention_probs_dropout_prob", 0.1)?,
-            classifier_dropout: keys.rate_or("classifier_dropout", hidden_dropout)?,
-            id2label: None,
-            problem_type: None,
+            attention_output_dropout: dropout,
+            output_dropout: dropout,
+            classifier_dropout: keys.rate_or("classifier_dropout", dropout)?,
+            ..Self::of_sizes(family, Sizes::read(keys, "hidden_act", Activation::Gelu)?, head)
         })
     }
 
-    /// A config with no head's labels, from explicit values.
-    #[allow(
-        clippy::too_many_arguments,
-        reason = "one value for each size of another family's config"
-    )]
-    pub(super) fn from_sizes(
-        family: Family,
-        vocab_size: usize,
-        hidden_size: usize,
-        num_hidden_layers: usize,
-        num_attention_heads: usize,
-        intermediate_size: usize,
-        hidden_act: Activation,
-        max_position_embeddings: usize,
-    ) -> Self {
+    /// BERT's axes with explicit sizes, without token types and dropout.
+    pub(super) fn of_sizes(family: Family, sizes: Sizes, head: HeadShape) -> Self {
+        let attention = LayerAttention {
+            window: Window::ALL,
+            rotary: 0,
+        };
         Self {
             family,
-            vocab_size,
-            embedding_size: hidden_size,
-            hidden_size,
-            num_hidden_layers,
-            num_attention_heads,
-            intermediate_size,
-            hidden_act,
-            max_position_embeddings,
-            position_offset: 0,
+            vocab_size: sizes.vocab_size,
+            embedding_size: sizes.hidden_size,
+            hidden_size: sizes.hidden_size,
+            num_hidden_layers: sizes.num_hidden_layers,
+            num_attention_heads: sizes.num_attention_heads,
+            num_key_value_heads: sizes.num_attention_heads,
+            head_dim: sizes.hidden_size / sizes.num_attention_heads,
+            interleaves_heads: false,
+            norms_queries_and_keys: false,
+            intermediate_size: sizes.intermediate_size,
+            hidden_act: sizes.hidden_act,
+            is_gated: false,
+            max_position_embeddings: sizes.max_position_embeddings,
+            positions: Positions::Learned { offset: 0 },
+            layer_attention: vec![attention; sizes.num_hidden_layers],
             type_vocab_size: 0,
+            norm: NormKind::Layer,
+            has_norm_bias: true,
             layer_norm_eps: 1e-12,
+            layer_layout: LayerLayout::PostNorm,
+            norms_embeddings: true,
+            norms_first_input: true,
+            norms_output: false,
+            biases: Biases::all(true),
             initializer_range: 0.02,
-            hidden_dropout: 0.1,
-            attention_dropout: 0.1,
-            classifier_dropout: 0.1,
+            embedding_dropout: 0.0,
+            attention_dropout: 0.0,
+            attention_output_dropout: 0.0,
+            inner_dropout: 0.0,
+            output_dropout: 0.0,
+            classifier_dropout: 0.0,
+            head,
             id2label: None,
             problem_type: None,
         }
@@ -255,7 +479,47 @@ impl ModelConfig {
 
     /// The longest sequence that has a position for every token.
     pub fn max_tokens(&self) -> usize {
-        self.max_position_embeddings - self.position_offset
+        match self.positions {
+            Positions::Learned { offset } => self.max_position_embeddings - offset,
+            Positions::Rotary(_) => self.max_position_embeddings,
+        }
+    }
+
+    /// Where queries, keys and values stand.
+    pub fn heads(&self) -> Heads {
+        Heads {
+            queries: self.num_attention_heads,
+            keys: self.num_key_value_heads,
+            interleaved: self.interleaves_heads,
+        }
+    }
+
+    /// Columns of queries, and of what attention makes of them.
+    pub fn query_size(&self) -> usize {
+        self.num_attention_heads * self.head_dim
+    }
+
+    /// Columns of keys, and of values.
+    pub fn key_size(&self) -> usize {
+        self.num_key_value_heads * self.head_dim
+    }
+
+    /// Whether queries, keys and values are made by one weight.
+    pub(crate) fn fuses_query_key_value(&self) -> bool {
+        self.family.names().query_key_value.len() == 1
+    }
+
+    /// Whether the first products of a gated half are one weight.
+    pub(crate) fn fuses_gate(&self) -> bool {
+        self.family.names().intermediate.len() == 1
+    }
+
+    /// The ways in which positions turn queries and keys.
+    pub(crate) fn rotaries(&self) -> &[Rotary] {
+        match &self.positions {
+            Positions::Rotary(rotaries) => rotaries,
+            Positions::Learned { .. } => &[],
+        }
     }
 
     /// The labels that the config names.

@@ -1,8 +1,9 @@
-//! What a token's hidden state starts from: word, position and token type, summed, normed, dropped out and, where the
-//! embeddings are narrower than the hidden states, projected.
+//! What a token's hidden state starts from: word and, where a family has them, position and token type, summed, normed,
+//! dropped out and, where the embeddings are narrower than the hidden states, projected.
 
 use tensor::{Activation, ParameterId, Var, ops};
 
+use super::config::Positions;
 use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
 
 /// Dropout site of the embeddings; `encoder.rs` numbers the others.
@@ -11,11 +12,11 @@ const SITE: usize = 0;
 #[derive(Debug, Clone)]
 pub(super) struct Embeddings {
     words: ParameterId,
-    positions: ParameterId,
+    /// The table and the position of a first token.
+    positions: Option<(ParameterId, u32)>,
     token_types: Option<ParameterId>,
-    norm: Norm,
+    norm: Option<Norm>,
     project: Option<Linear>,
-    position_offset: u32,
     /// A checkpoint with one token type gets 0 for every token, whatever its tokenizer says (klue/roberta).
     single_type: bool,
     dropout: f64,
@@ -27,30 +28,41 @@ impl Embeddings {
         let (prefix, width) = (names.prefix, config.embedding_size);
         Ok(Self {
             words: builder.table(prefix, names.word_embeddings, config.vocab_size, width)?,
-            positions: builder.table(prefix, names.position_embeddings, config.max_position_embeddings, width)?,
+            positions: match config.positions {
+                Positions::Rotary(_) => None,
+                Positions::Learned { offset } => {
+                    let rows = config.max_position_embeddings;
+                    Some((
+                        builder.table(prefix, names.position_embeddings, rows, width)?,
+                        offset as u32,
+                    ))
+                }
+            },
             token_types: match config.type_vocab_size {
                 0 => None,
                 rows => Some(builder.table(prefix, names.token_type_embeddings, rows, width)?),
             },
-            norm: builder.norm(prefix, names.embeddings_norm, width, config.layer_norm_eps)?,
+            norm: match config.norms_embeddings {
+                false => None,
+                true => Some(builder.norm(config, names.embeddings_norm, width)?),
+            },
             project: match width == config.hidden_size {
                 true => None,
-                false => Some(builder.linear(prefix, names.embeddings_project, width, config.hidden_size)?),
+                false => Some(builder.linear(prefix, names.embeddings_project, width, config.hidden_size, true)?),
             },
-            position_offset: config.position_offset as u32,
             single_type: config.type_vocab_size == 1,
-            dropout: config.hidden_dropout,
+            dropout: config.embedding_dropout,
         })
     }
 
     /// `[tokens, hidden_size]`, in the type of the pass.
     pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
-        let starts = pass.batch.sequence_starts.windows(2);
-        let positions: Vec<u32> = starts
-            .flat_map(|pair| (0..pair[1] - pair[0]).map(|p| p + self.position_offset))
-            .collect();
         let words = pass.parameter(self.words);
-        let position_table = pass.parameter(self.positions);
+        let positions = self.positions.map(|(table, offset)| {
+            let starts = pass.batch.sequence_starts.windows(2);
+            let positions = starts.flat_map(|pair| (0..pair[1] - pair[0]).map(move |position| position + offset));
+            (pass.parameter(table), positions.collect::<Vec<u32>>())
+        });
         let type_table = self.token_types.map(|id| pass.parameter(id));
         let zeros;
         let token_types = if self.single_type {
@@ -59,10 +71,18 @@ impl Embeddings {
         } else {
             &pass.batch.token_type_ids
         };
-        let mut tables: Vec<(&Var, &[u32])> = vec![(&words, &pass.batch.input_ids), (&position_table, &positions)];
+        let mut tables: Vec<(&Var, &[u32])> = vec![(&words, &pass.batch.input_ids)];
+        tables.extend(
+            positions
+                .as_ref()
+                .map(|(table, positions)| (table, positions.as_slice())),
+        );
         tables.extend(type_table.as_ref().map(|table| (table, token_types.as_slice())));
         let sum = ops::embedding_sum(pass.tape, &tables)?;
-        let normed = self.norm.forward(pass, &sum)?;
+        let normed = match &self.norm {
+            None => sum,
+            Some(norm) => norm.forward(pass, &sum)?,
+        };
         let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, SITE))?;
         let dropped = ops::to_dtype(pass.tape, &dropped, pass.dtype)?;
         match &self.project {

@@ -1,40 +1,58 @@
-//! The feed-forward half of a layer with the residual sum and norm that close it.
+//! The products of a layer's feed-forward half, plain or gated.
+//!
+//! Not here: the residual sum and the norms around it (`encoder.rs`).
 
-use tensor::{Activation, Var};
+use tensor::{Activation, Var, ops};
 
-use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
+use super::{Builder, Linear, ModelConfig, ModelError, Pass};
 
 #[derive(Debug, Clone)]
 pub(super) struct FeedForward {
+    /// To the inner width; gated, to twice that, what is activated first.
     intermediate: Linear,
     activation: Activation,
+    is_gated: bool,
     output: Linear,
-    norm: Norm,
-    dropout: f64,
+    inner_dropout: f64,
+    /// Dropout site of the inner values.
     site: usize,
 }
 
 impl FeedForward {
-    pub fn build(config: &ModelConfig, layer: &str, site: usize, builder: &mut Builder) -> Result<Self, ModelError> {
+    /// That of the layer whose names begin with `name`.
+    pub fn build(config: &ModelConfig, name: &str, site: usize, builder: &mut Builder) -> Result<Self, ModelError> {
         let names = config.family.names();
-        let (size, inner) = (config.hidden_size, config.intermediate_size);
-        let name = |name: &str| format!("{layer}.{name}");
+        let (size, inner, has_bias) = (config.hidden_size, config.intermediate_size, config.biases.feed_forward);
+        // The two products of a gated half may be one weight or two.
+        let part_size = match (config.is_gated, names.intermediate) {
+            (true, [_]) => 2 * inner,
+            _ => inner,
+        };
+        let mut parts = Vec::with_capacity(names.intermediate.len());
+        for part in names.intermediate {
+            parts.push(builder.linear(names.prefix, &format!("{name}.{part}"), size, part_size, has_bias)?);
+        }
         Ok(Self {
-            intermediate: builder.linear(names.prefix, &name(names.intermediate), size, inner)?,
+            intermediate: Linear::side_by_side(parts),
             activation: config.hidden_act,
-            output: builder.linear(names.prefix, &name(names.output), inner, size)?,
-            norm: builder.norm(names.prefix, &name(names.output_norm), size, config.layer_norm_eps)?,
-            dropout: config.hidden_dropout,
+            is_gated: config.is_gated,
+            output: builder.linear(names.prefix, &format!("{name}.{}", names.output), inner, size, has_bias)?,
+            inner_dropout: config.inner_dropout,
             site,
         })
     }
 
     /// `[tokens, hidden_size]` to the same.
-    pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
-        let inner = self.intermediate.forward(pass, hidden, Activation::Identity)?;
-        let output = self.output.forward(pass, &inner, self.activation)?;
-        let dropout = pass.token_mask(self.dropout, self.site);
-        self.norm.forward_residual(pass, &output, hidden, dropout)
+    pub fn forward(&self, pass: &Pass<'_>, input: Var) -> tensor::Result<Var> {
+        let inner = self.intermediate.forward(pass, &input, Activation::Identity)?;
+        drop(input);
+        if !self.is_gated {
+            return self.output.forward(pass, &inner, self.activation);
+        }
+        let dropout = pass.token_mask(self.inner_dropout, self.site);
+        let gated = ops::gated(pass.tape, &inner, self.activation, dropout)?;
+        drop(inner);
+        self.output.forward(pass, &gated, Activation::Identity)
     }
 
     /// The products.

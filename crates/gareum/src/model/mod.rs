@@ -1,5 +1,5 @@
-//! One transformer encoder with a classification head. Families (`families/`) differ in values: which names their
-//! checkpoints use, where positions start, which activation their head has. They have no layers of their own.
+//! One transformer with a classification head. Families (`families/`) differ in values (`config.rs`): the names in their
+//! checkpoints, where norms stand, how tokens know their places, what each sees. They have no layers of their own.
 //!
 //! Not here: kernels and gradients (`tensor`), losses (`head/`), loops over data (`train/`, `predict.rs`). Read `encoder.rs`
 //! next.
@@ -13,6 +13,7 @@ pub mod families;
 mod feed_forward;
 mod operations;
 mod parameter;
+mod rotary;
 mod weights;
 
 use std::path::Path;
@@ -20,17 +21,19 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
+use tensor::ops::Rotations;
 use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
 use crate::data::{LabelSchema, Task};
 use crate::head::Head;
 use crate::tokens::PackedBatch;
 
-pub use config::ModelConfig;
+pub use config::{Biases, HeadDense, HeadShape, LayerAttention, LayerLayout, ModelConfig, Positions};
 use encoder::Encoder;
 pub use error::ModelError;
 pub use families::Family;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
+pub use rotary::Rotary;
 pub use weights::{LoadedWeights, save_tensors};
 
 /// What makes dropout masks: absent when nothing is to be dropped.
@@ -51,6 +54,8 @@ pub(crate) struct Pass<'a> {
     pub noise: Option<Noise>,
     /// What hidden states are kept and multiplied in.
     pub dtype: DType,
+    /// How positions turn queries and keys, in the order of the config.
+    pub rotations: &'a [Rotations],
     pub packed: Option<&'a PackedLinears>,
 }
 
@@ -61,6 +66,7 @@ pub(crate) struct SharedPass {
     batch: PackedBatch,
     noise: Option<Noise>,
     dtype: DType,
+    rotations: Vec<Rotations>,
 }
 
 impl SharedPass {
@@ -72,6 +78,7 @@ impl SharedPass {
             batch: &self.batch,
             noise: self.noise,
             dtype: self.dtype,
+            rotations: &self.rotations,
             packed: None,
         }
     }
@@ -85,6 +92,7 @@ impl Pass<'_> {
             batch: self.batch.clone(),
             noise: self.noise,
             dtype: self.dtype,
+            rotations: self.rotations.to_vec(),
         }
     }
 
@@ -279,15 +287,34 @@ impl Model {
     /// # Errors
     /// [`tensor::Error`] if the batch holds ids outside of the vocabulary or a sequence that is too long.
     pub fn forward(&self, tape: &Tape, batch: &PackedBatch, noise: Option<Noise>) -> tensor::Result<Var> {
+        let dtype = match self.parameters.iter().next() {
+            Some((_, _, first)) if first.dtype() == DType::F64 => DType::F64,
+            _ => self.precision.dtype(),
+        };
+        let lengths = batch
+            .sequence_starts
+            .windows(2)
+            .map(|pair| (pair[1] - pair[0]) as usize);
+        let longest = lengths.max().unwrap_or(0);
+        if longest > self.config.max_tokens() {
+            return Err(tensor::Error::Shape {
+                operation: "forward",
+                what: "sequence",
+                found: vec![longest],
+                expected: format!("at most {} tokens", self.config.max_tokens()),
+            });
+        }
+        let rotaries = self.config.rotaries().iter();
+        let rotations = rotaries
+            .map(|rotary| rotary.rotations(longest, dtype))
+            .collect::<tensor::Result<Vec<_>>>()?;
         let pass = Pass {
             tape,
             parameters: &self.parameters,
             batch,
             noise,
-            dtype: match self.parameters.iter().next() {
-                Some((_, _, first)) if first.dtype() == DType::F64 => DType::F64,
-                _ => self.precision.dtype(),
-            },
+            dtype,
+            rotations: &rotations,
             packed: self.packed.as_deref(),
         };
         let hidden = self.encoder.forward(&pass)?;

@@ -4,29 +4,46 @@ use super::ModelConfig;
 
 impl ModelConfig {
     /// Floating-point operations of a forward pass over sequences of these lengths: those of the products and of attention,
-    /// a multiplication and an addition being two. Norms, activations, softmax and embeddings are left out, as they are
-    /// where peaks are measured.
+    /// a multiplication and an addition being two. Norms, activations, softmax, positions and embeddings are left out, as they
+    /// are where peaks are measured.
     ///
-    /// With hidden size h and intermediate size i, a layer takes 2 · (4 h² + 2 h i) for each token (query, key, value and
-    /// output; up and down) and 4 n² h for a sequence of n tokens (scores and weighted values of all heads together). An
-    /// embedding of another width e takes 2 e h for each token, and the head 2 (h² + h · labels) for each sequence.
+    /// With hidden size h, q columns of queries, k of keys and inner size i, a layer takes 2 (h (q + 2 k) + q h + 2 h i) for each
+    /// token (3 h i if it is gated) and 4 q for each pair of tokens that see each other (scores and weighted values of all heads
+    /// together). An embedding of another width e takes 2 e h for each token, and the head 2 (h² + h · labels) for each
+    /// sequence, without h² if it has no hidden product.
     ///
     /// A training step takes three times as many: each product has two more for its gradients. What is computed a second
     /// time to save memory is not counted.
     pub fn forward_operations(&self, lengths: impl IntoIterator<Item = usize>, labels: usize) -> f64 {
-        let [hidden, inner, embedding] =
-            [self.hidden_size, self.intermediate_size, self.embedding_size].map(|n| n as f64);
+        let [hidden, inner, embedding, queries, keys] = [
+            self.hidden_size,
+            self.intermediate_size,
+            self.embedding_size,
+            self.query_size(),
+            self.key_size(),
+        ]
+        .map(|n| n as f64);
         let layers = self.num_hidden_layers as f64;
         let projection = if self.embedding_size == self.hidden_size {
             0.0
         } else {
             2.0 * embedding * hidden
         };
-        let of_token = projection + layers * 2.0 * (4.0 * hidden * hidden + 2.0 * hidden * inner);
-        let of_sequence = 2.0 * (hidden * hidden + hidden * labels as f64);
+        let feed_forward = if self.is_gated { 3.0 } else { 2.0 } * hidden * inner;
+        let of_token = projection + layers * 2.0 * (2.0 * hidden * (queries + keys) + feed_forward);
+        let dense = if self.head.dense.is_some() {
+            hidden * hidden
+        } else {
+            0.0
+        };
+        let of_sequence = 2.0 * (dense + hidden * labels as f64);
         let of_length = |length: usize| {
-            let tokens = length as f64;
-            tokens * of_token + layers * 4.0 * tokens * tokens * hidden + of_sequence
+            let pairs: f64 = self
+                .layer_attention
+                .iter()
+                .map(|attention| attention.window.pairs(length) as f64)
+                .sum();
+            length as f64 * of_token + 4.0 * pairs * queries + of_sequence
         };
         lengths.into_iter().map(of_length).sum()
     }

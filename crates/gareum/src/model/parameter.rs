@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use tensor::ops::{Affine, PackedLinear};
+use tensor::ops::{Affine, NormKind, PackedLinear};
 use tensor::random::Sequence;
 use tensor::{Activation, DType, ParameterId, Parameters, Tensor, Var, ops};
 
-use super::{LoadNotes, LoadedWeights, ModelError, Pass};
+use super::{LoadNotes, LoadedWeights, ModelConfig, ModelError, Pass};
 
 /// Collects the parameters of a model while its layers are built.
 pub(crate) struct Builder {
@@ -38,11 +38,17 @@ enum Initial {
 enum Part {
     /// A checkpoint has it.
     Encoder,
-    /// BERT's pooler: part of the encoder's name space and used as it is if it was saved, but not every encoder was saved
-    /// with it.
+    /// BERT's pooler, ModernBERT's prediction head: trained before and used as it is if it was saved, but not every encoder
+    /// was saved with it.
     Pooler,
     /// A checkpoint has it if it was trained for a task, and it is kept only if that is ours.
     Head,
+}
+
+impl Part {
+    fn of_head(is_pretrained: bool) -> Self {
+        if is_pretrained { Self::Pooler } else { Self::Head }
+    }
 }
 
 impl Builder {
@@ -141,78 +147,85 @@ impl Builder {
         )
     }
 
-    /// A product of the encoder: `{prefix}.{name}.{weight,bias}`.
-    pub fn linear(&mut self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
+    /// A product of the encoder: `{prefix}.{name}.weight` and, if it has one, `.bias`.
+    pub fn linear(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        inputs: usize,
+        outputs: usize,
+        has_bias: bool,
+    ) -> Result<Linear, ModelError> {
         let name = format!("{prefix}.{name}");
-        let weight = self.parameter(
-            prefix,
-            format!("{name}.weight"),
-            &[outputs, inputs],
-            Initial::Normal,
-            Part::Encoder,
-        )?;
-        let bias = self.parameter(
-            prefix,
-            format!("{name}.bias"),
-            &[outputs],
-            Initial::Zeros,
-            Part::Encoder,
-        )?;
-        Ok(Linear::new(weight, bias))
+        self.affine(prefix, &name, [inputs, outputs], has_bias, Part::Encoder)
     }
 
-    /// A product of the head: `{name}.{weight,bias}`.
-    pub fn head(&mut self, prefix: &str, name: &str, inputs: usize, outputs: usize) -> Result<Linear, ModelError> {
-        let part = if name.starts_with(prefix) {
-            Part::Pooler
-        } else {
-            Part::Head
+    /// A product of the head: `{name}.weight` and, if it has one, `.bias`.
+    pub fn head(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        sizes: [usize; 2],
+        has_bias: bool,
+        is_pretrained: bool,
+    ) -> Result<Linear, ModelError> {
+        self.affine(prefix, name, sizes, has_bias, Part::of_head(is_pretrained))
+    }
+
+    fn affine(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        [inputs, outputs]: [usize; 2],
+        has_bias: bool,
+        part: Part,
+    ) -> Result<Linear, ModelError> {
+        let shape = [outputs, inputs];
+        let weight = self.parameter(prefix, format!("{name}.weight"), &shape, Initial::Normal, part)?;
+        let bias = match has_bias {
+            false => None,
+            true => Some(self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?),
         };
-        let weight = self.parameter(
-            prefix,
-            format!("{name}.weight"),
-            &[outputs, inputs],
-            Initial::Normal,
-            part,
-        )?;
-        let bias = self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?;
-        Ok(Linear::new(weight, bias))
+        Ok(Linear {
+            parts: vec![(weight, bias)],
+        })
     }
 
-    /// A layer norm: `{prefix}.{name}.{weight,bias}`.
-    pub fn norm(&mut self, prefix: &str, name: &str, size: usize, epsilon: f64) -> Result<Norm, ModelError> {
-        let weight = self.parameter(
-            prefix,
-            format!("{prefix}.{name}.weight"),
-            &[size],
-            Initial::Ones,
-            Part::Encoder,
-        )?;
-        let bias = self.parameter(
-            prefix,
-            format!("{prefix}.{name}.bias"),
-            &[size],
-            Initial::Zeros,
-            Part::Encoder,
-        )?;
-        Ok(Norm { weight, bias, epsilon })
+    /// A norm of the encoder: `{prefix}.{name}.weight` and, if it has one, `.bias`.
+    pub fn norm(&mut self, config: &ModelConfig, name: &str, size: usize) -> Result<Norm, ModelError> {
+        let prefix = config.family.names().prefix;
+        self.norm_of(config, &format!("{prefix}.{name}"), size, Part::Encoder)
+    }
+
+    /// A norm of the head: `{name}.weight` and, if it has one, `.bias`.
+    pub fn head_norm(&mut self, config: &ModelConfig, name: &str, is_pretrained: bool) -> Result<Norm, ModelError> {
+        self.norm_of(config, name, config.hidden_size, Part::of_head(is_pretrained))
+    }
+
+    fn norm_of(&mut self, config: &ModelConfig, name: &str, size: usize, part: Part) -> Result<Norm, ModelError> {
+        let prefix = config.family.names().prefix;
+        let weight = self.parameter(prefix, format!("{name}.weight"), &[size], Initial::Ones, part)?;
+        let bias = match config.norm == NormKind::Layer && config.has_norm_bias {
+            false => None,
+            true => Some(self.parameter(prefix, format!("{name}.bias"), &[size], Initial::Zeros, part)?),
+        };
+        Ok(Norm {
+            kind: config.norm,
+            weight,
+            bias,
+            epsilon: config.layer_norm_eps,
+        })
     }
 }
 
-/// A product with bias, or several with the same input.
+/// A product, with a bias or without, or several with the same input.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
     /// Weight and bias of each, whose outputs stand side by side.
-    parts: Vec<(ParameterId, ParameterId)>,
+    parts: Vec<(ParameterId, Option<ParameterId>)>,
 }
 
 impl Linear {
-    fn new(weight: ParameterId, bias: ParameterId) -> Self {
-        Self {
-            parts: vec![(weight, bias)],
-        }
-    }
-
     /// One product for several with the same input.
     pub fn side_by_side(linears: impl IntoIterator<Item = Self>) -> Self {
         Self {
@@ -227,13 +240,13 @@ impl Linear {
         }
         let parts = self.parts.iter();
         let vars: Vec<_> = parts
-            .map(|&(weight, bias)| (pass.parameter(weight), pass.parameter(bias)))
+            .map(|&(weight, bias)| (pass.parameter(weight), bias.map(|bias| pass.parameter(bias))))
             .collect();
         let parts: Vec<_> = vars
             .iter()
             .map(|(weight, bias)| Affine {
                 weight,
-                bias: Some(bias),
+                bias: bias.as_ref(),
             })
             .collect();
         ops::linear(pass.tape, input, activation, &parts)
@@ -250,8 +263,9 @@ pub(crate) struct PackedLinears {
 impl PackedLinears {
     /// Packs a product for inputs of type `dtype` and frees its weights, leaving empty ones.
     pub fn take(&mut self, linear: &Linear, parameters: &mut Parameters, dtype: DType) -> tensor::Result<()> {
-        let tensors =
-            |&(weight, bias): &(ParameterId, ParameterId)| (parameters.get(weight), Some(parameters.get(bias)));
+        let tensors = |&(weight, bias): &(ParameterId, Option<ParameterId>)| {
+            (parameters.get(weight), bias.map(|bias| parameters.get(bias)))
+        };
         let packed = PackedLinear::new(&linear.parts.iter().map(tensors).collect::<Vec<_>>(), dtype)?;
         for &(weight, _) in &linear.parts {
             *parameters.get_mut(weight) = Tensor::zeros::<f32>(&[0, 0]);
@@ -267,30 +281,44 @@ impl PackedLinears {
     }
 }
 
-/// Weight, bias and ε of a layer norm.
+/// A norm: its kind, weight, perhaps bias, and ε.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Norm {
+    kind: NormKind,
     weight: ParameterId,
-    bias: ParameterId,
+    bias: Option<ParameterId>,
     epsilon: f64,
 }
 
 impl Norm {
-    /// LayerNorm(input).
+    /// norm(input).
     pub fn forward(&self, pass: &Pass<'_>, input: &Var) -> tensor::Result<Var> {
-        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
-        ops::layer_norm(pass.tape, input, &weight, &bias, self.epsilon)
+        let (weight, bias) = (pass.parameter(self.weight), self.bias.map(|bias| pass.parameter(bias)));
+        ops::norm(pass.tape, self.kind, input, &weight, bias.as_ref(), self.epsilon)
     }
 
-    /// LayerNorm(dropout(input) + residual).
+    /// norm(dropout(input) + residual).
     pub fn forward_residual(
         &self,
         pass: &Pass<'_>,
-        input: &Var,
+        input: Var,
         residual: &Var,
         dropout: Option<tensor::Dropout>,
     ) -> tensor::Result<Var> {
-        let (weight, bias) = (pass.parameter(self.weight), pass.parameter(self.bias));
-        ops::residual_dropout_norm(pass.tape, input, residual, &weight, &bias, self.epsilon, dropout)
+        let weight = pass.parameter(self.weight);
+        match (self.kind, self.bias.map(|bias| pass.parameter(bias))) {
+            (NormKind::Layer, Some(bias)) => {
+                ops::residual_dropout_norm(pass.tape, &input, residual, &weight, &bias, self.epsilon, dropout)
+            }
+            (_, bias) => {
+                let sum = ops::residual_dropout(pass.tape, input, residual, dropout)?;
+                ops::norm(pass.tape, self.kind, &sum, &weight, bias.as_ref(), self.epsilon)
+            }
+        }
+    }
+
+    /// The weight alone and ε, where heads are normed.
+    pub fn weight(&self, pass: &Pass<'_>) -> (Var, f64) {
+        (pass.parameter(self.weight), self.epsilon)
     }
 }

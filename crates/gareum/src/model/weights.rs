@@ -173,7 +173,13 @@ impl LoadedWeights {
 
     /// Names of the tensors that nothing asked for. Buffers that older versions of `transformers` saved are left out.
     pub fn unused(&self) -> Vec<String> {
-        let is_buffer = |name: &&String| name.ends_with("embeddings.position_ids");
+        const BUFFERS: [&str; 4] = [
+            "embeddings.position_ids",
+            "rotary_emb.inv_freq",
+            "attention.bias",
+            "attention.masked_bias",
+        ];
+        let is_buffer = |name: &&String| BUFFERS.iter().any(|buffer| name.ends_with(buffer));
         self.names
             .difference(&self.used)
             .filter(|name| !is_buffer(name))

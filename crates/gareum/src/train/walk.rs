@@ -1,13 +1,16 @@
 //! What a pass through the model takes: [`Walk`] goes the way of a batch through `model/` and back and keeps a [`Ledger`] of
 //! what each operation of `tensor::ops` takes, keeps for its gradient and frees. It must follow both: `tests/memory.rs` holds
 //! it to what the tensors really take.
+//!
+//! Kept by a half of a layer are the inputs of its products and what lies between them; by a norm behind it the normed values,
+//! by one before it what it was given.
 
 use tensor::DType;
 use tensor::cpu::rows_per_task;
 use tensor::memory::{attention_bytes, left_factor_bytes, product_bytes, right_factor_bytes, stored_bytes};
 
 use super::memory::PassSize;
-use crate::model::{Model, ModelConfig};
+use crate::model::{LayerLayout, Model, ModelConfig};
 
 /// What is in use, and the most that has been.
 #[derive(Default)]
@@ -44,12 +47,22 @@ pub(super) struct Walk<'a> {
     ledger: Ledger,
     /// The hidden states.
     hidden: usize,
-    /// What is inside of the feed-forward half.
+    /// Queries, keys and values side by side.
+    qkv: usize,
+    /// What attention makes of them.
+    context: usize,
+    /// What is inside of the feed-forward half, before its output product.
     inner: usize,
+    /// What its first product makes, twice that if it is gated.
+    intermediate: usize,
     /// The embeddings.
     embedded: usize,
     /// Logarithms of the softmax's denominators.
     log_sums: usize,
+    /// What a norm before the products keeps of each row.
+    statistics: usize,
+    /// What norms of heads keep of each head.
+    head_statistics: usize,
 }
 
 /// Bytes of numbers of type `dtype`, as they are stored.
@@ -57,25 +70,43 @@ fn stored(elements: usize, dtype: DType) -> usize {
     stored_bytes(elements * dtype.size())
 }
 
+/// A product with every token, by its columns.
+#[derive(Clone, Copy)]
+struct Product {
+    inputs: usize,
+    outputs: usize,
+    /// Columns of the widest of its weights, which are one below the other.
+    part: usize,
+    /// Whether its input is activated on the way.
+    activates: bool,
+}
+
 impl<'a> Walk<'a> {
     pub fn new(model: &'a Model, size: &'a PassSize) -> Self {
         let (config, dtype) = (model.config(), model.precision.dtype());
-        Self {
+        let hidden_states = |columns: usize| stored(size.tokens * columns, dtype);
+        let numbers = |columns: usize| stored(size.tokens * columns, DType::F32);
+        let heads = config.heads();
+        let mut walk = Self {
             config,
             labels: model.schema().num_labels(),
             size,
             dtype,
             ledger: Ledger::default(),
-            hidden: stored(size.tokens * config.hidden_size, dtype),
-            inner: stored(size.tokens * config.intermediate_size, dtype),
-            embedded: stored(size.tokens * config.embedding_size, DType::F32),
-            log_sums: stored(size.tokens * config.num_attention_heads, DType::F32),
+            hidden: hidden_states(config.hidden_size),
+            qkv: hidden_states(config.query_size() + 2 * config.key_size()),
+            context: hidden_states(config.query_size()),
+            inner: hidden_states(config.intermediate_size),
+            intermediate: hidden_states(config.intermediate_size * if config.is_gated { 2 } else { 1 }),
+            embedded: numbers(config.embedding_size),
+            log_sums: numbers(heads.queries),
+            statistics: numbers(2),
+            head_statistics: numbers(heads.queries + heads.keys),
+        };
+        for rotary in config.rotaries() {
+            walk.ledger.take(stored(size.longest * rotary.columns(), DType::F32));
         }
-    }
-
-    /// Queries, keys and values side by side.
-    fn qkv(&self) -> usize {
-        stored(3 * self.size.tokens * self.config.hidden_size, self.dtype)
+        walk
     }
 
     fn has_projection(&self) -> bool {
@@ -92,22 +123,28 @@ impl<'a> Walk<'a> {
 
     /// Whether the output of the attention half is dropped out.
     fn drops_attention_output(&self) -> bool {
-        self.config.family.drops_attention_output() && self.drops_hidden()
+        self.config.attention_output_dropout > 0.0
     }
 
-    fn drops_hidden(&self) -> bool {
-        self.config.hidden_dropout > 0.0
+    /// Whether that of the feed-forward half is.
+    fn drops_output(&self) -> bool {
+        self.config.output_dropout > 0.0
+    }
+
+    /// Whether the layer norms what its attention half gets.
+    fn norms_input(&self, layer: usize) -> bool {
+        layer > 0 || self.config.norms_first_input
     }
 
     /// The most bytes of a pass forward and back, beside the gradients of parameters.
     pub fn training(mut self) -> u64 {
         self.embeddings_forward();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_forward();
+        for layer in 0..self.config.num_hidden_layers {
+            self.layer_forward(layer);
         }
         self.head();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_backward();
+        for layer in (0..self.config.num_hidden_layers).rev() {
+            self.layer_backward(layer);
         }
         self.embeddings_backward();
         self.ledger.peak as u64
@@ -120,10 +157,10 @@ impl<'a> Walk<'a> {
             self.layer_inference(true);
         }
         self.head();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_forward();
+        for layer in (0..self.config.num_hidden_layers).rev() {
+            self.layer_forward(layer);
             self.ledger.give(self.hidden); // its output
-            self.layer_backward();
+            self.layer_backward(layer);
         }
         self.embeddings_backward();
         self.ledger.peak as u64
@@ -131,14 +168,13 @@ impl<'a> Walk<'a> {
 
     /// The most bytes of a pass that keeps nothing.
     pub fn inference(mut self) -> u64 {
-        self.embeddings_forward();
-        let statistics = stored(self.size.tokens, DType::F32);
-        self.ledger.give(self.embedded + statistics); // what the norm would keep
-        if self.has_projection() {
-            self.ledger.give(self.projected());
-        }
+        let kept = self.embeddings_forward();
+        self.ledger.give(kept);
         // Every layer takes the same.
         self.layer_inference(false);
+        if self.config.norms_output {
+            self.ledger.take(self.hidden + self.statistics);
+        }
         let pooled = stored(self.size.sequences * self.config.hidden_size, DType::F32);
         let logits = stored(self.size.sequences * self.labels, DType::F32);
         self.ledger.borrow([pooled, pooled, pooled, logits]);
@@ -154,111 +190,278 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// What is left is what the norm keeps, the input of a projection if there is one, and the hidden states.
-    fn embeddings_forward(&mut self) {
+    /// What is left are the hidden states and what is kept: what the norm was given, and the input of a projection. Returns the
+    /// size of the latter.
+    fn embeddings_forward(&mut self) -> usize {
         let (embedded, converted) = (self.embedded, self.converted());
-        let mut made = embedded; // the sum
-        self.ledger.take(embedded);
-        self.norm_forward(self.config.embedding_size, DType::F32);
-        made += embedded; // the norm's output
-        if self.drops_hidden() {
+        let (mut kept, mut freed) = (0, 0);
+        self.ledger.take(embedded); // the sum
+        if self.config.norms_embeddings {
+            self.ledger.take(embedded + self.statistics);
+            kept += embedded + self.statistics;
+        }
+        if self.config.embedding_dropout > 0.0 {
             self.ledger.take(embedded);
-            made += embedded;
+            freed += embedded;
         }
-        self.ledger.take(converted);
-        made += converted;
-        let output = match self.has_projection() {
-            true => {
-                self.linear_forward(self.config.embedding_size, self.config.hidden_size, false);
-                self.projected() + self.hidden
-            }
-            false => self.hidden,
-        };
+        if converted > 0 {
+            self.ledger.take(converted);
+            freed += embedded;
+        }
         if self.has_projection() {
-            made += self.hidden;
+            self.linear_forward(self.projection());
+            kept += self.projected();
         }
-        self.ledger.give(made);
-        self.ledger.take(output);
+        self.ledger.give(freed);
+        kept
+    }
+
+    fn projection(&self) -> Product {
+        Product {
+            inputs: self.config.embedding_size,
+            outputs: self.config.hidden_size,
+            part: self.config.hidden_size,
+            activates: false,
+        }
+    }
+
+    fn query_key_value(&self) -> Product {
+        let (queries, keys) = (self.config.query_size(), self.config.key_size());
+        Product {
+            inputs: self.config.hidden_size,
+            outputs: queries + 2 * keys,
+            part: match self.config.fuses_query_key_value() {
+                true => queries + 2 * keys,
+                false => queries,
+            },
+            activates: false,
+        }
+    }
+
+    fn attention_output(&self) -> Product {
+        Product {
+            inputs: self.config.query_size(),
+            outputs: self.config.hidden_size,
+            part: self.config.hidden_size,
+            activates: false,
+        }
+    }
+
+    fn first(&self) -> Product {
+        let inner = self.config.intermediate_size;
+        let outputs = if self.config.is_gated { 2 * inner } else { inner };
+        Product {
+            inputs: self.config.hidden_size,
+            outputs,
+            part: if self.config.fuses_gate() { outputs } else { inner },
+            activates: false,
+        }
+    }
+
+    fn second(&self) -> Product {
+        Product {
+            inputs: self.config.intermediate_size,
+            outputs: self.config.hidden_size,
+            part: self.config.hidden_size,
+            activates: !self.config.is_gated,
+        }
     }
 
     /// What is left is kept.
-    fn layer_forward(&mut self) {
-        let (width, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        self.linear_forward(width, 3 * width, false);
+    fn layer_forward(&mut self, layer: usize) {
+        match self.config.layer_layout {
+            LayerLayout::PostNorm => {
+                self.attention_forward();
+                self.post_norm_forward();
+                self.feed_forward_forward();
+                self.post_norm_forward();
+            }
+            LayerLayout::PreNorm | LayerLayout::Parallel => {
+                // Sums are put where the output of a half was.
+                if self.norms_input(layer) {
+                    self.ledger.take(self.hidden + self.statistics);
+                }
+                self.attention_forward();
+                self.ledger.take(self.hidden + self.statistics);
+                self.feed_forward_forward();
+                if self.config.layer_layout == LayerLayout::Parallel {
+                    self.ledger.give(self.hidden); // the sum of input and attention
+                }
+            }
+        }
+    }
+
+    /// To the output of the attention half.
+    fn attention_forward(&mut self) {
+        self.linear_forward(self.query_key_value());
+        if self.config.norms_queries_and_keys {
+            self.ledger.take(self.qkv + self.head_statistics);
+        }
         self.attention(false);
-        self.linear_forward(width, width, false);
-        self.norm_forward(width, self.dtype);
-        self.ledger.give(self.hidden); // what went into the norm
-        self.linear_forward(width, inner, false);
-        self.linear_forward(inner, width, true);
-        self.norm_forward(width, self.dtype);
+        self.linear_forward(self.attention_output());
+    }
+
+    /// To the output of the feed-forward half.
+    fn feed_forward_forward(&mut self) {
+        self.linear_forward(self.first());
+        if self.config.is_gated {
+            self.ledger.take(self.inner);
+        }
+        self.linear_forward(self.second());
+    }
+
+    /// Norm of the sum of a half's output, which is freed, and its input.
+    fn post_norm_forward(&mut self) {
+        self.ledger.take(2 * self.hidden + self.statistics / 2);
         self.ledger.give(self.hidden);
     }
 
     /// Forward, and back to the gradient of the last hidden states. Few rows: all of it counts as kept.
     fn head(&mut self) {
-        let pooled = stored(self.size.sequences * self.config.hidden_size, DType::F32);
-        let logits = stored(self.size.sequences * self.labels, DType::F32);
-        // Pooled, dropped out, before and after the activation, dropped out; and two gradients on the way back.
-        self.ledger.take(7 * pooled + 2 * logits);
-        let (sequences, width) = (self.size.sequences, self.config.hidden_size);
-        self.linear_backward(sequences, [width, self.labels], DType::F32);
-        self.linear_backward(sequences, [width, width], DType::F32);
+        let width = self.config.hidden_size;
+        if self.config.norms_output {
+            self.ledger.take(self.hidden + self.statistics);
+        }
+        let sequences = self.size.sequences;
+        let pooled = stored(sequences * width, DType::F32);
+        let logits = stored(sequences * self.labels, DType::F32);
+        // Pooled, dropped out, before and after the activation, normed, dropped out; and two gradients on the way back.
+        let rows = match self.config.head.dense {
+            None => 3,
+            Some(dense) if dense.norm => 8,
+            Some(_) => 7,
+        };
+        self.ledger.take(rows * pooled + 2 * logits);
+        self.linear_backward(sequences, [width, self.labels, self.labels], DType::F32);
+        if self.config.head.dense.is_some() {
+            self.linear_backward(sequences, [width, width, width], DType::F32);
+        }
         self.ledger.take(self.hidden); // the gradient
-        self.ledger.give(self.hidden); // the last layer's output
+        self.ledger.give(self.hidden); // the last hidden states
+        if self.config.norms_output {
+            self.pre_norm_backward(self.config.hidden_size);
+            self.ledger.give(self.hidden); // what was normed
+        }
     }
 
     /// From the gradient of the layer's output to that of its input, one `hidden` each.
-    fn layer_backward(&mut self) {
-        let (tokens, width, inner_width) = (self.size.tokens, self.config.hidden_size, self.config.intermediate_size);
-        let copies = self.drops_hidden();
-        self.norm_backward(width, copies, self.dtype);
+    fn layer_backward(&mut self, layer: usize) {
+        let (of_attention, of_feed_forward) = (self.drops_attention_output(), self.drops_output());
+        match self.config.layer_layout {
+            LayerLayout::PostNorm => {
+                self.post_norm_backward(of_feed_forward);
+                self.feed_forward_backward(of_feed_forward, false);
+                self.post_norm_backward(of_attention);
+                self.attention_backward(of_attention, false);
+            }
+            LayerLayout::PreNorm => {
+                // The gradient of the sum is that of both, and of one of them another if it was dropped out.
+                self.copy_gradient(of_feed_forward);
+                self.feed_forward_backward(of_feed_forward, true);
+                self.pre_norm_backward(self.config.hidden_size);
+                self.ledger.give(2 * self.hidden); // the gradient, and what was normed
+                self.copy_gradient(of_attention);
+                self.attention_backward(of_attention, self.norms_input(layer));
+                if self.norms_input(layer) {
+                    self.pre_norm_backward(self.config.hidden_size);
+                    self.ledger.give(2 * self.hidden);
+                }
+            }
+            LayerLayout::Parallel => {
+                self.copy_gradient(of_feed_forward);
+                self.feed_forward_backward(of_feed_forward, true);
+                self.pre_norm_backward(self.config.hidden_size);
+                // What was normed is kept by the other norm too, and its gradient is the first that the input gets: it stays
+                // beside that of the attention half.
+                self.copy_gradient(of_attention);
+                if of_attention {
+                    self.ledger.give(self.hidden);
+                }
+                self.attention_backward(true, true);
+                self.pre_norm_backward(self.config.hidden_size);
+                self.ledger.give(2 * self.hidden);
+            }
+        }
+    }
+
+    /// The gradient of a half's output where it is not that of the sum.
+    fn copy_gradient(&mut self, is_copied: bool) {
+        if is_copied {
+            self.ledger.take(self.hidden);
+        }
+    }
+
+    /// From the gradient of the half's output, which is freed if it `is_own`, to that of its input, which is new or added to.
+    fn feed_forward_backward(&mut self, is_own: bool, is_new: bool) {
+        let tokens = self.size.tokens;
         self.ledger.take(self.inner); // its gradient
-        self.linear_backward(tokens, [inner_width, width], self.dtype);
+        self.linear_backward(tokens, self.second().extents(), self.dtype);
         self.ledger.give(self.inner);
-        if copies {
+        if is_own {
             self.ledger.give(self.hidden);
         }
-        self.linear_backward(tokens, [width, inner_width], self.dtype);
-        self.ledger.give(self.inner); // its gradient
-        self.ledger.give(self.hidden); // output of the attention half
+        if self.config.is_gated {
+            self.ledger.take(self.intermediate); // its gradient
+            self.ledger.give(self.intermediate + self.inner);
+        }
+        if is_new {
+            self.ledger.take(self.hidden);
+        }
+        self.linear_backward(tokens, self.first().extents(), self.dtype);
+        self.ledger.give(self.intermediate); // its gradient
+        self.ledger.give(self.hidden); // the half's input
+    }
 
-        let copies = self.drops_attention_output();
-        self.norm_backward(width, copies, self.dtype);
-        self.ledger.take(self.hidden); // the gradient of the context
-        self.linear_backward(tokens, [width, width], self.dtype);
-        if copies {
+    /// As [`Self::feed_forward_backward`].
+    fn attention_backward(&mut self, is_own: bool, is_new: bool) {
+        let tokens = self.size.tokens;
+        self.ledger.take(self.context); // its gradient
+        self.linear_backward(tokens, self.attention_output().extents(), self.dtype);
+        if is_own {
             self.ledger.give(self.hidden);
         }
         self.attention(true);
-        self.ledger.give(self.qkv() + 2 * self.hidden + self.log_sums); // context and its gradient
-        self.linear_backward(tokens, [width, 3 * width], self.dtype);
-        self.ledger.give(self.qkv()); // its gradient
-        self.ledger.give(self.hidden); // the layer's input
+        self.ledger.give(self.qkv + 2 * self.context + self.log_sums); // context and its gradient
+        if self.config.norms_queries_and_keys {
+            let columns = self.config.query_size() + 2 * self.config.key_size();
+            let tasks = tokens.div_ceil(rows_per_task(columns));
+            let partial = stored(tasks * self.config.head_dim, DType::F32);
+            self.ledger.borrow([partial, partial]);
+            self.ledger.give(self.qkv + self.head_statistics);
+        }
+        if is_new {
+            self.ledger.take(self.hidden);
+        }
+        self.linear_backward(tokens, self.query_key_value().extents(), self.dtype);
+        self.ledger.give(self.qkv); // its gradient
+        self.ledger.give(self.hidden); // the half's input
     }
 
     fn embeddings_backward(&mut self) {
-        let (tokens, width) = (self.size.tokens, self.config.embedding_size);
+        let tokens = self.size.tokens;
         let (embedded, converted) = (self.embedded, self.converted());
         if self.has_projection() {
             let projected = self.projected();
             self.ledger.take(projected); // the gradient
-            self.linear_backward(tokens, [width, self.config.hidden_size], self.dtype);
+            self.linear_backward(tokens, self.projection().extents(), self.dtype);
             self.ledger.give(self.hidden + projected);
         }
         if converted > 0 {
             self.ledger.take(embedded);
             self.ledger.give(converted);
         }
-        self.norm_backward(width, false, DType::F32);
+        if self.config.norms_embeddings {
+            self.pre_norm_backward(self.config.embedding_size);
+            self.ledger.give(embedded); // the sum
+        }
         self.ledger.give(embedded);
     }
 
     /// A product with every token: packed weights, perhaps the activated input, and the output, which stays.
-    fn linear_forward(&mut self, inputs: usize, outputs: usize, activates: bool) {
-        let tokens = self.size.tokens;
+    fn linear_forward(&mut self, product: Product) {
+        let (tokens, Product { inputs, outputs, .. }) = (self.size.tokens, product);
         let output = stored(tokens * outputs, self.dtype);
-        let activated = if activates {
+        let activated = if product.activates {
             stored(tokens * inputs, self.dtype)
         } else {
             0
@@ -268,14 +471,8 @@ impl<'a> Walk<'a> {
         self.ledger.borrow([weights, activated, product_bytes(tokens, outputs)]);
     }
 
-    /// What the gradients of a product take on their way; they themselves are the caller's.
-    fn linear_backward(&mut self, rows: usize, [inputs, outputs]: [usize; 2], dtype: DType) {
-        // Queries, keys and values one after another.
-        let part = if outputs == 3 * self.config.hidden_size {
-            self.config.hidden_size
-        } else {
-            outputs
-        };
+    /// What the gradients of a product take on their way, its weights one after another; they themselves are the caller's.
+    fn linear_backward(&mut self, rows: usize, [inputs, outputs, part]: [usize; 3], dtype: DType) {
         let left = left_factor_bytes(part, rows, dtype) + product_bytes(part, inputs);
         let sums = stored(partial_sums(rows, part), DType::F32);
         self.ledger
@@ -287,51 +484,87 @@ impl<'a> Walk<'a> {
     /// Forward: the context and the logarithms of the softmax's denominators, which stay. Backward: the gradient of queries,
     /// keys and values.
     fn attention(&mut self, backward: bool) {
-        let head_dim = self.config.hidden_size / self.config.num_attention_heads.max(1);
         let taken = if backward {
-            self.qkv()
+            self.qkv
         } else {
-            self.hidden + self.log_sums
+            self.context + self.log_sums
         };
         self.ledger.take(taken);
+        let (longest, head_dim) = (self.size.longest, self.config.head_dim);
         self.ledger
-            .borrow([attention_bytes(self.size.longest, head_dim, self.dtype, backward)]);
-    }
-
-    /// The normed values, the output and a number a row.
-    fn norm_forward(&mut self, width: usize, dtype: DType) {
-        let values = stored(self.size.tokens * width, dtype);
-        self.ledger.take(2 * values + stored(self.size.tokens, DType::F32));
+            .borrow([attention_bytes(longest, head_dim, self.dtype, backward)]);
     }
 
     /// Turns the gradient in place; `copies` if dropout makes that of one input another than that of the residual.
-    fn norm_backward(&mut self, width: usize, copies: bool, dtype: DType) {
-        let values = stored(self.size.tokens * width, dtype);
-        let partial = stored(partial_sums(self.size.tokens, width), DType::F32);
-        if copies {
-            self.ledger.take(values);
-        }
+    fn post_norm_backward(&mut self, copies: bool) {
+        let partial = stored(partial_sums(self.size.tokens, self.config.hidden_size), DType::F32);
+        self.copy_gradient(copies);
         self.ledger.borrow([partial, partial]);
-        self.ledger.give(values + stored(self.size.tokens, DType::F32));
+        self.ledger.give(self.hidden + self.statistics / 2);
     }
 
-    /// One layer that keeps nothing, at most its input.
+    /// Turns the gradient in place. What was normed is the caller's.
+    fn pre_norm_backward(&mut self, width: usize) {
+        let partial = stored(partial_sums(self.size.tokens, width), DType::F32);
+        self.ledger.borrow([partial, partial]);
+        self.ledger.give(self.statistics);
+    }
+
+    /// One layer that keeps nothing, at most its input. All layers but one without a norm take the same.
     fn layer_inference(&mut self, keeps_input: bool) {
-        let (width, inner) = (self.config.hidden_size, self.config.intermediate_size);
-        let statistics = stored(self.size.tokens, DType::F32);
-        self.linear_forward(width, 3 * width, false);
+        let is_post = self.config.layer_layout == LayerLayout::PostNorm;
+        let is_parallel = self.config.layer_layout == LayerLayout::Parallel;
+        if !is_post {
+            self.ledger.take(self.hidden + self.statistics);
+            self.ledger.give(self.statistics);
+        }
+        self.linear_forward(self.query_key_value());
+        if !is_post {
+            self.ledger.give(self.hidden); // what was normed
+        }
+        if self.config.norms_queries_and_keys {
+            self.ledger.borrow([self.qkv, self.head_statistics]);
+        }
         self.attention(false);
-        self.linear_forward(width, width, false);
         self.ledger.give(self.log_sums);
-        self.norm_forward(width, self.dtype);
-        self.ledger.give(self.qkv() + 3 * self.hidden + statistics); // context, output, normed values
-        if !keeps_input {
+        self.linear_forward(self.attention_output());
+        self.ledger.give(self.qkv + self.context);
+        if is_post {
+            self.post_norm_forward();
+            self.ledger.give(self.hidden + self.statistics / 2); // normed values
+        }
+        // The layer's input is no residual any more, but of parallel halves.
+        if !keeps_input && !is_parallel {
             self.ledger.give(self.hidden);
         }
-        self.linear_forward(width, inner, false);
-        self.linear_forward(inner, width, true);
-        self.norm_forward(width, self.dtype);
-        self.ledger.give(self.inner + 3 * self.hidden + statistics); // output, normed values, the half's input
+        if !is_post {
+            self.ledger.take(self.hidden + self.statistics);
+            self.ledger.give(self.statistics);
+        }
+        self.linear_forward(self.first());
+        if !is_post {
+            self.ledger.give(self.hidden);
+        }
+        if self.config.is_gated {
+            self.ledger.take(self.inner);
+            self.ledger.give(self.intermediate);
+        }
+        self.linear_forward(self.second());
+        self.ledger.give(self.inner);
+        if is_post {
+            self.post_norm_forward();
+            self.ledger.give(self.hidden + self.statistics / 2);
+        }
+        if !keeps_input && is_parallel {
+            self.ledger.give(self.hidden);
+        }
+        self.ledger.give(self.hidden); // the sum behind attention
+    }
+}
+
+impl Product {
+    fn extents(self) -> [usize; 3] {
+        [self.inputs, self.outputs, self.part]
     }
 }
 

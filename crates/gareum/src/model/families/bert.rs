@@ -2,15 +2,15 @@
 
 use tensor::Activation;
 
-use super::{Family, HeadShape};
+use super::Family;
 use crate::model::ModelError;
-use crate::model::config::{Keys, ModelConfig};
-
-pub(super) const HEAD: HeadShape = HeadShape {
-    input_dropout: false,
-    activation: Activation::Tanh,
-};
+use crate::model::config::{HeadDense, HeadShape, Keys, ModelConfig};
 
 pub(super) fn read(keys: &Keys<'_>) -> Result<ModelConfig, ModelError> {
-    ModelConfig::base(keys, Family::Bert)
+    let head = HeadShape::of_first_token(Activation::Tanh);
+    let dense = head.dense.map(|dense| HeadDense {
+        is_pretrained: true,
+        ..dense
+    });
+    ModelConfig::base(keys, Family::Bert, HeadShape { dense, ..head })
 }

@@ -3,47 +3,43 @@
 
 use tensor::Activation;
 
-use super::{BERT, Family, HeadShape, Names};
+use super::{BERT, Family, Names};
 use crate::model::ModelError;
-use crate::model::config::{Keys, ModelConfig};
+use crate::model::config::{HeadShape, Keys, ModelConfig, Sizes};
 
 pub(super) const NAMES: Names = Names {
     prefix: "distilbert",
     layer: "transformer.layer",
-    query: "attention.q_lin",
-    key: "attention.k_lin",
-    value: "attention.v_lin",
+    query_key_value: &["attention.q_lin", "attention.k_lin", "attention.v_lin"],
     attention_output: "attention.out_lin",
     attention_norm: "sa_layer_norm",
-    intermediate: "ffn.lin1",
+    intermediate: &["ffn.lin1"],
     output: "ffn.lin2",
-    output_norm: "output_layer_norm",
+    feed_forward_norm: "output_layer_norm",
     head_dense: "pre_classifier",
     classifier: "classifier",
     ..BERT
 };
 
-pub(super) const HEAD: HeadShape = HeadShape {
-    input_dropout: false,
-    activation: Activation::Relu,
-};
-
+/// The output of the attention half is not dropped out.
 pub(super) fn read(keys: &Keys<'_>) -> Result<ModelConfig, ModelError> {
-    let config = ModelConfig::from_sizes(
-        Family::DistilBert,
-        keys.size("vocab_size")?,
-        keys.size("dim")?,
-        keys.size("n_layers")?,
-        keys.size("n_heads")?,
-        keys.size("hidden_dim")?,
-        keys.activation_or("activation", Activation::Gelu)?,
-        keys.size("max_position_embeddings")?,
-    );
+    let sizes = Sizes {
+        vocab_size: keys.size("vocab_size")?,
+        hidden_size: keys.size("dim")?,
+        num_hidden_layers: keys.size("n_layers")?,
+        num_attention_heads: keys.size("n_heads")?,
+        intermediate_size: keys.size("hidden_dim")?,
+        hidden_act: keys.activation_or("activation", Activation::Gelu)?,
+        max_position_embeddings: keys.size("max_position_embeddings")?,
+    };
+    let dropout = keys.rate_or("dropout", 0.1)?;
+    let head = HeadShape::of_first_token(Activation::Relu);
     Ok(ModelConfig {
         initializer_range: keys.number_or("initializer_range", 0.02)?,
-        hidden_dropout: keys.rate_or("dropout", 0.1)?,
+        embedding_dropout: dropout,
         attention_dropout: keys.rate_or("attention_dropout", 0.1)?,
+        output_dropout: dropout,
         classifier_dropout: keys.rate_or("seq_classif_dropout", 0.2)?,
-        ..config
+        ..ModelConfig::of_sizes(Family::DistilBert, sizes, head)
     })
 }

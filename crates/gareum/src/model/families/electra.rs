@@ -3,9 +3,9 @@
 
 use tensor::Activation;
 
-use super::{BERT, Family, HeadShape, Names};
+use super::{BERT, Family, Names};
 use crate::model::ModelError;
-use crate::model::config::{Keys, ModelConfig};
+use crate::model::config::{HeadShape, Keys, ModelConfig};
 
 pub(super) const NAMES: Names = Names {
     prefix: "electra",
@@ -14,15 +14,13 @@ pub(super) const NAMES: Names = Names {
     ..BERT
 };
 
-pub(super) const HEAD: HeadShape = HeadShape {
-    input_dropout: true,
-    activation: Activation::Gelu,
-};
-
 pub(super) fn read(keys: &Keys<'_>) -> Result<ModelConfig, ModelError> {
-    let config = ModelConfig::base(keys, Family::Electra)?;
+    let head = HeadShape {
+        input_dropout: true,
+        ..HeadShape::of_first_token(Activation::Gelu)
+    };
     Ok(ModelConfig {
         embedding_size: keys.size_or("embedding_size", 128)?,
-        ..config
+        ..ModelConfig::base(keys, Family::Electra, head)?
     })
 }

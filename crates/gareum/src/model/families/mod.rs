@@ -1,11 +1,12 @@
 //! The families of checkpoints: how each one's `config.json` is read and what its tensors are called.
 
 mod bert;
+mod decoder;
 mod distilbert;
 mod electra;
+mod gpt_neox;
+mod modernbert;
 mod roberta;
-
-use tensor::Activation;
 
 use super::ModelError;
 use super::config::{Keys, ModelConfig};
@@ -25,6 +26,18 @@ pub enum Family {
     Electra,
     /// DistilBERT.
     DistilBert,
+    /// ModernBERT.
+    ModernBert,
+    /// Llama, and what is built like it.
+    Llama,
+    /// Mistral.
+    Mistral,
+    /// Qwen2, Qwen2.5.
+    Qwen2,
+    /// Qwen3.
+    Qwen3,
+    /// GPT-NeoX, Pythia, polyglot-ko, KoAlpaca.
+    GptNeox,
 }
 
 /// What a family calls its tensors. Every name but the head's stands behind `prefix` and a dot; a layer's names stand
@@ -38,16 +51,22 @@ pub(crate) struct Names {
     pub embeddings_norm: &'static str,
     pub embeddings_project: &'static str,
     pub layer: &'static str,
-    pub query: &'static str,
-    pub key: &'static str,
-    pub value: &'static str,
+    /// One weight for queries, keys and values, or one each.
+    pub query_key_value: &'static [&'static str],
+    pub query_norm: &'static str,
+    pub key_norm: &'static str,
     pub attention_output: &'static str,
     pub attention_norm: &'static str,
-    pub intermediate: &'static str,
+    /// One weight, or two of a gated half: what is activated, and what it is multiplied with.
+    pub intermediate: &'static [&'static str],
     pub output: &'static str,
+    pub feed_forward_norm: &'static str,
+    /// The norm behind the last layer.
     pub output_norm: &'static str,
     /// The head's hidden product, with its prefix where it has one.
     pub head_dense: &'static str,
+    /// The norm behind it.
+    pub head_norm: &'static str,
     /// The head's last product.
     pub classifier: &'static str,
 }
@@ -61,35 +80,35 @@ const BERT: Names = Names {
     embeddings_norm: "embeddings.LayerNorm",
     embeddings_project: "embeddings_project",
     layer: "encoder.layer",
-    query: "attention.self.query",
-    key: "attention.self.key",
-    value: "attention.self.value",
+    query_key_value: &["attention.self.query", "attention.self.key", "attention.self.value"],
+    query_norm: "",
+    key_norm: "",
     attention_output: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
-    intermediate: "intermediate.dense",
+    intermediate: &["intermediate.dense"],
     output: "output.dense",
-    output_norm: "output.LayerNorm",
+    feed_forward_norm: "output.LayerNorm",
+    output_norm: "",
     head_dense: "bert.pooler.dense",
+    head_norm: "",
     classifier: "classifier",
 };
 
-/// A head is: pooled first token → dropout → dense → activation → dropout → classifier. This says which of the two
-/// dropouts a family has, and its activation.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadShape {
-    pub input_dropout: bool,
-    pub activation: Activation,
-}
-
 impl Family {
     /// `model_type` of `config.json` for each family.
-    pub const MODEL_TYPES: [(&'static str, Self); 6] = [
+    pub const MODEL_TYPES: [(&'static str, Self); 12] = [
         ("bert", Self::Bert),
         ("roberta", Self::Roberta),
         ("xlm-roberta", Self::XlmRoberta),
         ("camembert", Self::Camembert),
         ("electra", Self::Electra),
         ("distilbert", Self::DistilBert),
+        ("modernbert", Self::ModernBert),
+        ("llama", Self::Llama),
+        ("mistral", Self::Mistral),
+        ("qwen2", Self::Qwen2),
+        ("qwen3", Self::Qwen3),
+        ("gpt_neox", Self::GptNeox),
     ];
 
     /// The family that a `model_type` names.
@@ -109,6 +128,12 @@ impl Family {
             Self::Camembert => "CamembertForSequenceClassification",
             Self::Electra => "ElectraForSequenceClassification",
             Self::DistilBert => "DistilBertForSequenceClassification",
+            Self::ModernBert => "ModernBertForSequenceClassification",
+            Self::Llama => "LlamaForSequenceClassification",
+            Self::Mistral => "MistralForSequenceClassification",
+            Self::Qwen2 => "Qwen2ForSequenceClassification",
+            Self::Qwen3 => "Qwen3ForSequenceClassification",
+            Self::GptNeox => "GPTNeoXForSequenceClassification",
         }
     }
 
@@ -118,15 +143,9 @@ impl Family {
             Self::Roberta | Self::XlmRoberta | Self::Camembert => &roberta::NAMES,
             Self::Electra => &electra::NAMES,
             Self::DistilBert => &distilbert::NAMES,
-        }
-    }
-
-    pub(crate) fn head(self) -> HeadShape {
-        match self {
-            Self::Bert => bert::HEAD,
-            Self::Roberta | Self::XlmRoberta | Self::Camembert => roberta::HEAD,
-            Self::Electra => electra::HEAD,
-            Self::DistilBert => distilbert::HEAD,
+            Self::ModernBert => &modernbert::NAMES,
+            Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => &decoder::NAMES,
+            Self::GptNeox => &gpt_neox::NAMES,
         }
     }
 
@@ -139,17 +158,15 @@ impl Family {
         }
     }
 
-    /// Whether the attention half's output is dropped out before the residual sum. DistilBERT's is not.
-    pub(crate) fn drops_attention_output(self) -> bool {
-        self != Self::DistilBert
-    }
-
     pub(super) fn read(self, keys: &Keys<'_>) -> Result<ModelConfig, ModelError> {
         match self {
             Self::Bert => bert::read(keys),
             Self::Roberta | Self::XlmRoberta | Self::Camembert => roberta::read(keys, self),
             Self::Electra => electra::read(keys),
             Self::DistilBert => distilbert::read(keys),
+            Self::ModernBert => modernbert::read(keys),
+            Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => decoder::read(keys, self),
+            Self::GptNeox => gpt_neox::read(keys),
         }
     }
 }

@@ -2,9 +2,9 @@
 
 use tensor::Activation;
 
-use super::{BERT, Family, HeadShape, Names};
+use super::{BERT, Family, Names};
 use crate::model::ModelError;
-use crate::model::config::{Keys, ModelConfig};
+use crate::model::config::{HeadShape, Keys, ModelConfig, Positions};
 
 pub(super) const NAMES: Names = Names {
     prefix: "roberta",
@@ -13,15 +13,15 @@ pub(super) const NAMES: Names = Names {
     ..BERT
 };
 
-pub(super) const HEAD: HeadShape = HeadShape {
-    input_dropout: true,
-    activation: Activation::Tanh,
-};
-
 pub(super) fn read(keys: &Keys<'_>, family: Family) -> Result<ModelConfig, ModelError> {
-    let config = ModelConfig::base(keys, family)?;
+    let head = HeadShape {
+        input_dropout: true,
+        ..HeadShape::of_first_token(Activation::Tanh)
+    };
     Ok(ModelConfig {
-        position_offset: keys.count_or("pad_token_id", 1)? + 1,
-        ..config
+        positions: Positions::Learned {
+            offset: keys.count_or("pad_token_id", 1)? + 1,
+        },
+        ..ModelConfig::base(keys, family, head)?
     })
 }
