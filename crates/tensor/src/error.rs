@@ -42,6 +42,16 @@ pub enum Error {
         /// How many rows there are.
         rows: usize,
     },
+    /// A sequence lacks the token by which it is pooled.
+    #[error("{operation}: sequence {sequence} has no token with the id {id}")]
+    MissingToken {
+        /// The operation that refused.
+        operation: &'static str,
+        /// The id.
+        id: u32,
+        /// The number of the sequence in the batch, from 0.
+        sequence: usize,
+    },
     /// `backward` was called on a tape that records nothing.
     #[error("backward: the loss does not depend on any recorded operation")]
     NothingRecorded,

@@ -10,7 +10,7 @@ use crate::buffer;
 pub use crate::buffer::{SLACK_SHARE, free_bytes as bytes_kept, keep_free, stored_bytes};
 pub use crate::cpu::give_back_large_blocks;
 use crate::cpu::{give_back_free_pages, product};
-use crate::ops::attention_workspace_bytes;
+use crate::ops::{attention_workspace_bytes, disentangled_attention_workspace_bytes};
 
 static IN_USE: AtomicUsize = AtomicUsize::new(0);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
@@ -50,6 +50,22 @@ pub fn product_bytes(rows: usize, columns: usize) -> usize {
 /// pass, or `backward`.
 pub fn attention_bytes(longest: usize, head_dim: usize, dtype: DType, backward: bool) -> usize {
     attention_workspace_bytes(longest, head_dim, dtype, backward)
+}
+
+/// As [`attention_bytes`] for [`ops::disentangled_attention`](crate::ops::disentangled_attention) with so many terms, 0 to 2.
+pub fn disentangled_attention_bytes(
+    longest: usize,
+    head_dim: usize,
+    terms: usize,
+    dtype: DType,
+    backward: bool,
+) -> usize {
+    disentangled_attention_workspace_bytes(longest, head_dim, terms, dtype, backward)
+}
+
+/// How many sums the gradient of positions is taken in there, each as large as the projections, for so many tokens.
+pub fn position_sums(tokens: usize) -> usize {
+    crate::ops::position_sums(tokens)
 }
 
 /// Starts a new measurement of [`peak_bytes`] at what is in use now.

@@ -20,6 +20,7 @@ use tensor::{Dropout, Float, ParameterGradients, Parameters, Real, Result, Tape,
 
 mod activation;
 mod attention;
+mod disentangled_attention;
 mod embedding;
 mod linear;
 mod norm;

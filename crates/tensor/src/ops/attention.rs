@@ -25,7 +25,7 @@ use crate::{DType, Dropout, Element, Error, Float, Real, Result, Tape, Tensor, V
 const NAME: &str = "attention";
 
 /// Queries that are scored at a time.
-const QUERY_BLOCK: usize = 96;
+pub(super) const QUERY_BLOCK: usize = 96;
 
 /// Keys that are scored or left out at a time: whole panels of a right factor.
 const KEY_BLOCK: usize = 3 * COLUMNS;
@@ -94,28 +94,28 @@ pub(super) fn check_starts(operation: &'static str, starts: &[u32], tokens: usiz
 }
 
 /// How the columns and rows are cut up.
-struct Layout {
-    starts: Vec<usize>,
-    heads: Heads,
-    window: Window,
-    scale: f64,
-    head_dim: usize,
-    dropout: Option<Dropout>,
+pub(super) struct Layout {
+    pub starts: Vec<usize>,
+    pub heads: Heads,
+    pub window: Window,
+    pub scale: f64,
+    pub head_dim: usize,
+    pub dropout: Option<Dropout>,
 }
 
 /// One head of keys of one sequence, with the heads of queries that it serves.
 #[derive(Debug, Clone, Copy)]
-struct Unit {
+pub(super) struct Unit {
     /// First token.
-    first: usize,
+    pub first: usize,
     /// Tokens.
-    rows: usize,
-    head: usize,
+    pub rows: usize,
+    pub head: usize,
 }
 
 impl Layout {
     /// Columns of the output.
-    fn columns(&self) -> usize {
+    pub fn columns(&self) -> usize {
         self.heads.queries * self.head_dim
     }
 
@@ -124,16 +124,16 @@ impl Layout {
         self.heads.count() * self.head_dim
     }
 
-    fn tokens(&self) -> usize {
+    pub fn tokens(&self) -> usize {
         self.starts.last().copied().unwrap_or(0)
     }
 
     /// The longest sequence.
-    fn longest(&self) -> usize {
+    pub fn longest(&self) -> usize {
         self.starts.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or(0)
     }
 
-    fn scale<R: Real>(&self) -> R {
+    pub fn scale<R: Real>(&self) -> R {
         R::from_f64(self.scale)
     }
 
@@ -163,7 +163,7 @@ impl Layout {
 
     /// Cuts a matrix with `width` columns for each of `owners` into its units; `owners` says which head of keys the columns
     /// belong to.
-    fn split<'a, T: Element>(
+    pub fn split<'a, T: Element>(
         &self,
         values: &'a mut [T],
         width: usize,
@@ -189,13 +189,13 @@ impl Layout {
 }
 
 /// The longest first, so that no thread is left with a long one at the end.
-fn longest_first<T>(units: &mut [(Unit, T)]) {
+pub(super) fn longest_first<T>(units: &mut [(Unit, T)]) {
     units.sort_by_key(|(unit, _)| std::cmp::Reverse(unit.rows));
 }
 
 /// One head of the queries, keys or values of a sequence, or of another matrix with heads side by side.
 #[derive(Clone, Copy)]
-struct Head<'a, S> {
+pub(super) struct Head<'a, S> {
     values: &'a [S],
     rows: usize,
     stride: usize,
@@ -204,13 +204,13 @@ struct Head<'a, S> {
 
 impl<'a, S: Float> Head<'a, S> {
     /// A head of queries, keys or values.
-    fn of_qkv(values: &'a [S], unit: Unit, part: Part, head: usize, layout: &Layout) -> Self {
+    pub fn of_qkv(values: &'a [S], unit: Unit, part: Part, head: usize, layout: &Layout) -> Self {
         let column = layout.heads.column(part, head, layout.head_dim);
         Self::at(values, unit, column, layout.qkv_columns(), layout.head_dim)
     }
 
     /// A head of the output or its gradient.
-    fn of_output(values: &'a [S], unit: Unit, head: usize, layout: &Layout) -> Self {
+    pub fn of_output(values: &'a [S], unit: Unit, head: usize, layout: &Layout) -> Self {
         Self::at(values, unit, head * layout.head_dim, layout.columns(), layout.head_dim)
     }
 
@@ -224,12 +224,12 @@ impl<'a, S: Float> Head<'a, S> {
         }
     }
 
-    fn row(&self, row: usize) -> &'a [S] {
+    pub fn row(&self, row: usize) -> &'a [S] {
         &self.values[row * self.stride..][..self.head_dim]
     }
 
     /// Some rows.
-    fn part(self, first: usize, rows: usize) -> Self {
+    pub fn part(self, first: usize, rows: usize) -> Self {
         Self {
             values: &self.values[(first * self.stride).min(self.values.len())..],
             rows,
@@ -238,7 +238,7 @@ impl<'a, S: Float> Head<'a, S> {
     }
 
     /// As left factor, packed into `space` where its rows are no whole words.
-    fn left<'b>(self, space: &'b mut [S]) -> Left<'b, S::Dot>
+    pub fn left<'b>(self, space: &'b mut [S]) -> Left<'b, S::Dot>
     where
         'a: 'b,
     {
@@ -251,7 +251,7 @@ impl<'a, S: Float> Head<'a, S> {
     }
 
     /// Its transpose as right factor.
-    fn transposed<'b>(self, space: &'b mut [S]) -> Transposed<'b, S> {
+    pub fn transposed<'b>(self, space: &'b mut [S]) -> Transposed<'b, S> {
         let lines = lines::<S>(self.rows, self.head_dim);
         pack_lines::<S, S, COLUMNS>(space, lines, |row| self.row(row), |value| value);
         Transposed {
@@ -277,7 +277,7 @@ impl<'a, S: Float> Head<'a, S> {
     }
 
     /// As right factor.
-    fn right<'b>(self, space: &'b mut [S]) -> Right<'b, S::Dot> {
+    pub fn right<'b>(self, space: &'b mut [S]) -> Right<'b, S::Dot> {
         let lines = lines::<S>(self.head_dim, self.rows);
         pack_elements::<S, S, COLUMNS>(space, lines, |row| self.row(row), |value| value);
         Right::packed(space, lines)
@@ -285,14 +285,14 @@ impl<'a, S: Float> Head<'a, S> {
 }
 
 /// The transpose of a head, packed: a line for each key.
-struct Transposed<'a, S> {
+pub(super) struct Transposed<'a, S> {
     packed: &'a [S],
     head_dim: usize,
 }
 
 impl<S: Float> Transposed<'_, S> {
     /// The columns of some keys, of which the first is that of a panel.
-    fn keys(&self, keys: &Range<usize>) -> Right<'_, S::Dot> {
+    pub fn keys(&self, keys: &Range<usize>) -> Right<'_, S::Dot> {
         let before = lines::<S>(keys.start, self.head_dim).packed(COLUMNS);
         Right::packed(&self.packed[before..], lines::<S>(keys.len(), self.head_dim))
     }
@@ -323,7 +323,7 @@ impl<S: Float> Chunks<'_, S> {
     }
 }
 
-fn lines<S: Float>(count: usize, inner: usize) -> Lines {
+pub(super) fn lines<S: Float>(count: usize, inner: usize) -> Lines {
     Lines {
         count,
         inner,
@@ -410,7 +410,7 @@ pub(crate) fn workspace_bytes(longest: usize, head_dim: usize, dtype: DType, bac
 }
 
 /// The blocks of queries of a sequence, as (first query, queries).
-fn query_blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
+pub(super) fn query_blocks(rows: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..rows)
         .step_by(QUERY_BLOCK)
         .map(move |block| (block, QUERY_BLOCK.min(rows - block)))
@@ -519,7 +519,14 @@ fn forward_unit<S: Float>(
 }
 
 /// Rounds rows of sums to where they belong.
-fn store<S: Float>(sums: &[S::Real], out: &mut Out<'_, S>, first: usize, rows: usize, layout: &Layout, scale: S::Real) {
+pub(super) fn store<S: Float>(
+    sums: &[S::Real],
+    out: &mut Out<'_, S>,
+    first: usize,
+    rows: usize,
+    layout: &Layout,
+    scale: S::Real,
+) {
     let width = layout.head_dim.next_multiple_of(COLUMNS).max(1);
     vectorised(
         #[inline(always)]
@@ -535,7 +542,7 @@ fn store<S: Float>(sums: &[S::Real], out: &mut Out<'_, S>, first: usize, rows: u
 
 /// Turns a row of scores into e^(scale · (score − the largest)). Returns ln Σ e^(scale · score) and the inverse of the sum.
 #[inline(always)]
-fn exponentials<R: Real>(scores: &mut [R], scale: R) -> (R, R) {
+pub(super) fn exponentials<R: Real>(scores: &mut [R], scale: R) -> (R, R) {
     let largest = reduce::max(scores);
     for score in scores.iter_mut() {
         *score = ((*score - largest) * scale).exp();

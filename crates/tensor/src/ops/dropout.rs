@@ -1,8 +1,8 @@
 //! `dropout`: y = x · mask / (1 − p). The mask is made from counters (`random.rs`), forward and backward.
 
 use crate::cpu::for_each_rows;
-use crate::ops::with_real;
-use crate::{Dropout, Real, Result, Tape, Tensor, Var};
+use crate::ops::with_float;
+use crate::{Dropout, Float, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "dropout";
 
@@ -16,32 +16,36 @@ const NAME: &str = "dropout";
 pub fn dropout(tape: &Tape, input: &Var, dropout: Option<Dropout>) -> Result<Var> {
     match dropout {
         None => Ok(input.clone()),
-        Some(dropout) => with_real!(NAME, input.value(), T => run::<T>(tape, input, dropout)),
+        Some(dropout) => with_float!(NAME, input.value(), S => run::<S>(tape, input, dropout)),
     }
 }
 
-fn run<T: Real>(tape: &Tape, input: &Var, dropout: Dropout) -> Result<Var> {
+fn run<S: Float>(tape: &Tape, input: &Var, dropout: Dropout) -> Result<Var> {
     let [_, columns] = input.dims2(NAME, "input")?;
     let mut output = input.value().clone();
-    drop_elements::<T>(&mut output, columns, dropout);
+    drop_elements::<S>(&mut output, columns, dropout);
     Ok(tape.push(output, &[input], || {
         let input = input.destination();
         move |mut gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            drop_elements::<T>(&mut gradient, columns, dropout);
-            gradients.add::<T>(&input, gradient);
+            drop_elements::<S>(&mut gradient, columns, dropout);
+            gradients.add::<S>(&input, gradient);
             Ok(())
         }
     }))
 }
 
-fn drop_elements<T: Real>(values: &mut Tensor, columns: usize, dropout: Dropout) {
+fn drop_elements<S: Float>(values: &mut Tensor, columns: usize, dropout: Dropout) {
     for_each_rows(
-        values.as_mut_slice::<T>().unwrap_or_default(),
+        values.as_mut_slice::<S>().unwrap_or_default(),
         columns,
         #[inline(always)]
         |first, block| {
             for (row, values) in block.chunks_exact_mut(columns).enumerate() {
-                dropout.apply_row(first + row, values);
+                let (mask, scale) = (dropout.row(first + row), dropout.scale::<S::Real>());
+                for (element, value) in values.iter_mut().enumerate() {
+                    let kept = mask.keeps(element as u32);
+                    *value = S::narrow(if kept { value.widen() * scale } else { S::Real::ZERO });
+                }
             }
         },
     );

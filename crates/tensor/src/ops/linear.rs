@@ -290,7 +290,7 @@ fn weight_slices<'a, R: Float>(weights: impl Iterator<Item = &'a Tensor>) -> Res
 }
 
 /// Adds the sums over all rows of the columns from `first` on to `sum` (or, if `fresh`, puts them there).
-fn add_column_sums<S: Float>(values: &[S], columns: usize, first: usize, sum: &mut [S::Real], fresh: bool) {
+pub(super) fn add_column_sums<S: Float>(values: &[S], columns: usize, first: usize, sum: &mut [S::Real], fresh: bool) {
     let block = (rows_per_task(sum.len()) * columns).max(1);
     // One row of partial sums for each task, so that the order of the additions is that of the rows.
     let mut partial = Buffer::<S::Real>::zeros(values.len().div_ceil(block) * sum.len());

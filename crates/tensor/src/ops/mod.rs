@@ -7,7 +7,9 @@ pub mod activation;
 mod attention;
 mod binary_cross_entropy;
 mod convert;
+mod convolution;
 mod cross_entropy;
+mod disentangled_attention;
 mod dropout;
 mod embedding_sum;
 mod gated;
@@ -20,13 +22,17 @@ mod pool;
 mod residual_dropout;
 mod residual_dropout_norm;
 mod rope;
+mod side_by_side;
 
 pub use activation::activate;
 pub(crate) use attention::workspace_bytes as attention_workspace_bytes;
 pub use attention::{AttentionShape, attention};
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
 pub use convert::to_dtype;
+pub use convolution::convolution;
 pub use cross_entropy::cross_entropy;
+pub use disentangled_attention::{RelativePositions, disentangled_attention, disentangled_scale};
+pub(crate) use disentangled_attention::{position_sums, workspace_bytes as disentangled_attention_workspace_bytes};
 pub use dropout::dropout;
 pub use embedding_sum::embedding_sum;
 pub use gated::gated;
@@ -35,10 +41,11 @@ pub use heads::{Heads, Window};
 pub use linear::{Affine, PackedLinear, linear, linear_packed};
 pub use mean_squared_error::mean_squared_error;
 pub use norm::{NormKind, norm};
-pub use pool::{Pooling, pool};
+pub use pool::{Pooling, pool, pool_last_of};
 pub use residual_dropout::residual_dropout;
 pub use residual_dropout_norm::{layer_norm, residual_dropout_norm};
 pub use rope::{Rotations, rope};
+pub use side_by_side::side_by_side;
 
 /// Runs a body with `$float` standing for the element type, one of those listed, or refuses what is not listed.
 macro_rules! with_float {

@@ -1,6 +1,8 @@
 //! `pool`: one row of each packed sequence, by which it is classified: the first token's (BERT-like encoders), the last one's
 //! (decoders) or the mean of all.
 //!
+//! `pool_last_of`: that of the last token with a given id (the end of the sentence, of encoders with decoders).
+//!
 //! Gradient: the row that was taken gets that of the output; of a mean of n rows, each gets it over n.
 
 use crate::buffer::Buffer;
@@ -34,8 +36,37 @@ pub fn pool(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Pooling
     with_float!(NAME, hidden.value(), S => run::<S>(tape, hidden, sequence_starts, pooling))
 }
 
+/// The row of each sequence's last token whose id is `id`.
+///
+/// # Shapes
+/// As [`pool`], with `ids`: `[tokens]`.
+///
+/// # Errors
+/// As there, and [`Error::MissingToken`] if a sequence has no such token.
+pub fn pool_last_of(tape: &Tape, hidden: &Var, sequence_starts: &[u32], ids: &[u32], id: u32) -> Result<Var> {
+    let [tokens, _] = hidden.dims2(NAME, "hidden")?;
+    super::attention::check_starts(NAME, sequence_starts, tokens)?;
+    if ids.len() != tokens {
+        return Err(Error::shape(NAME, "ids", &[ids.len()], format_args!("[{tokens}]")));
+    }
+    let starts = sequence_starts.windows(2).enumerate();
+    let taken = starts.map(|(sequence, pair)| {
+        let (first, end) = (pair[0] as usize, pair[1] as usize);
+        let last = ids[first..end].iter().rposition(|&other| other == id);
+        let row = first
+            + last.ok_or(Error::MissingToken {
+                operation: NAME,
+                id,
+                sequence,
+            })?;
+        Ok(row..row + 1)
+    });
+    let taken = taken.collect::<Result<Vec<_>>>()?;
+    with_float!(NAME, hidden.value(), S => take::<S>(tape, hidden, taken))
+}
+
 fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Pooling) -> Result<Var> {
-    let [tokens, hidden_size] = hidden.dims2(NAME, "hidden")?;
+    let [tokens, _] = hidden.dims2(NAME, "hidden")?;
     super::attention::check_starts(NAME, sequence_starts, tokens)?;
     if sequence_starts.windows(2).any(|pair| pair[0] == pair[1]) {
         let expected = "no empty sequence";
@@ -47,7 +78,7 @@ fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Po
         ));
     }
     // The rows that are taken of each sequence.
-    let taken: Vec<std::ops::Range<usize>> = sequence_starts
+    let taken = sequence_starts
         .windows(2)
         .map(|pair| {
             let (first, end) = (pair[0] as usize, pair[1] as usize);
@@ -58,6 +89,12 @@ fn run<S: Float>(tape: &Tape, hidden: &Var, sequence_starts: &[u32], pooling: Po
             }
         })
         .collect();
+    take::<S>(tape, hidden, taken)
+}
+
+/// The mean of some rows for each sequence.
+fn take<S: Float>(tape: &Tape, hidden: &Var, taken: Vec<std::ops::Range<usize>>) -> Result<Var> {
+    let [_, hidden_size] = hidden.dims2(NAME, "hidden")?;
     let values = hidden.value().slice::<S>(NAME, "hidden")?;
     let mut output = Buffer::<S::Real>::zeros(taken.len() * hidden_size);
     for (row, taken) in output.chunks_exact_mut(hidden_size.max(1)).zip(&taken) {
@@ -111,6 +148,22 @@ mod tests {
         assert_eq!(taken(Pooling::First), [1.0, 5.0]);
         assert_eq!(taken(Pooling::Last), [8.0, 5.0]);
         assert_eq!(taken(Pooling::Mean), [3.75, 5.0]);
+    }
+
+    #[test]
+    fn the_last_token_with_an_id() {
+        let ids = [7, 2, 2, 3, 2, 2, 9];
+        check(vec![normal(1, &[7, 3])], |tape, inputs| {
+            pool_last_of(tape, &inputs[0], &[0, 4, 5, 7], &ids, 2)
+        });
+        let tape = Tape::inference();
+        let hidden = tape.constant(Tensor::from_vec((0..7).map(|row| row as f32).collect(), &[7, 1]).unwrap());
+        let pooled = |id| pool_last_of(&tape, &hidden, &[0, 4, 5, 7], &ids, id);
+        assert_eq!(pooled(2).unwrap().value().to_f64_vec(), [2.0, 4.0, 5.0]);
+        assert_eq!(
+            pooled(3).unwrap_err().to_string(),
+            "pool: sequence 1 has no token with the id 3"
+        );
     }
 
     #[test]
