@@ -8,6 +8,7 @@ A new family is one more entry of FAMILIES.
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ from dropout import keep_mask
 
 FIXTURES = Path(__file__).parent / "fixtures"
 LABELS = 3
-HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT = 0.1, 0.15, 0.2
+HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT, POOLER_DROPOUT, ACTIVATION_DROPOUT = 0.1, 0.15, 0.2, 0.25, 0.12
 DROPOUT_SEED, DROPOUT_STEP = 7, 3
 LEARNING_RATE, WEIGHT_DECAY, WARMUP_STEPS, STEPS = 1e-3, 0.01, 3, 10
 
@@ -35,12 +36,68 @@ class Family:
     seed: int
     config: dict
     token_types: bool = True
-    dropout_config: tuple[str, str, str] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+    dropout_config: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     attention_output_dropout: bool = True
     head_input_dropout: bool = True
+    sites: Callable | None = None  # of the config; None: those of BERT and its relatives
+    ends_with_eos: bool = False  # every sequence does (mBART: but for a language's token), and those of `pair` have one more before
+
+
+# Dropout sites beyond those of BERT, in blocks of their own (`model/mod.rs`)
+POSITIONS, CONVOLUTION, DECODER_EMBEDDINGS, CROSS_ATTENTION, ACTIVATION = (block << 16 for block in range(1, 6))
+
+
+def deberta_sites(config) -> list["Site"]:
+    sites = [Site("embeddings", 0, HIDDEN_DROPOUT, "hidden")]
+    layers = config.num_hidden_layers
+    for layer in range(layers):
+        if config.relative_attention:
+            sites.append(Site(f"positions_{layer}", POSITIONS + layer, HIDDEN_DROPOUT, "positions"))
+        sites.append(Site(f"attention_{layer}", 3 * layer + 1, ATTENTION_DROPOUT, "attention"))
+        sites.append(Site(f"attention_output_{layer}", 3 * layer + 2, HIDDEN_DROPOUT, "hidden"))
+        sites.append(Site(f"feed_forward_{layer}", 3 * layer + 3, HIDDEN_DROPOUT, "hidden"))
+        if layer == 0 and getattr(config, "conv_kernel_size", 0) > 0:
+            sites.append(Site("convolution", CONVOLUTION, HIDDEN_DROPOUT, "hidden"))
+    sites.append(Site("head_input", 3 * layers + 1, POOLER_DROPOUT, "head"))
+    sites.append(Site("head_output", 3 * layers + 2, CLASSIFIER_DROPOUT, "head"))
+    return sites
+
+
+def bart_sites(config) -> list["Site"]:
+    sites = [Site("embeddings", 0, HIDDEN_DROPOUT, "hidden")]
+    layers = config.encoder_layers + config.decoder_layers
+    for layer in range(layers):
+        if layer == config.encoder_layers:
+            sites.append(Site("decoder_embeddings", DECODER_EMBEDDINGS, HIDDEN_DROPOUT, "hidden"))
+        sites.append(Site(f"attention_{layer}", 3 * layer + 1, ATTENTION_DROPOUT, "attention"))
+        sites.append(Site(f"attention_output_{layer}", 3 * layer + 2, HIDDEN_DROPOUT, "hidden"))
+        if layer >= config.encoder_layers:
+            number = CROSS_ATTENTION + 2 * (layer - config.encoder_layers)
+            sites.append(Site(f"cross_attention_{layer}", number, ATTENTION_DROPOUT, "attention"))
+            sites.append(Site(f"cross_attention_output_{layer}", number + 1, HIDDEN_DROPOUT, "hidden"))
+        sites.append(Site(f"activation_{layer}", ACTIVATION + layer, ACTIVATION_DROPOUT, "hidden"))
+        sites.append(Site(f"feed_forward_{layer}", 3 * layer + 3, HIDDEN_DROPOUT, "hidden"))
+    sites.append(Site("head_input", 3 * layers + 1, CLASSIFIER_DROPOUT, "head"))
+    sites.append(Site("head_output", 3 * layers + 2, CLASSIFIER_DROPOUT, "head"))
+    return sites
 
 
 SIZES = dict(vocab_size=53, max_position_embeddings=40, hidden_act="gelu", num_labels=LABELS)
+
+
+def deberta(seed: int, **config) -> Family:
+    rates = ("hidden_dropout_prob", "attention_probs_dropout_prob", "cls_dropout", "pooler_dropout")
+    sizes = dict(SIZES, vocab_size=31, hidden_size=12, num_hidden_layers=1, num_attention_heads=2, intermediate_size=17)
+    return Family("DebertaV2", seed, sizes | config, config.get("type_vocab_size", 0) > 0, rates, sites=deberta_sites)
+
+
+def bart(prefix: str, seed: int, **config) -> Family:
+    rates = ("dropout", "attention_dropout", "classifier_dropout", "activation_dropout")
+    sizes = dict(vocab_size=31, max_position_embeddings=20, num_labels=LABELS, d_model=12)
+    sizes |= dict(encoder_attention_heads=3, decoder_attention_heads=3, encoder_ffn_dim=17, decoder_ffn_dim=17)
+    return Family(prefix, seed, sizes | config, False, rates, sites=bart_sites, ends_with_eos=True)
+
+
 FAMILIES = {
     "bert": Family(
         "Bert",
@@ -69,6 +126,36 @@ FAMILIES = {
         attention_output_dropout=False,
         head_input_dropout=False,
     ),
+    # As DeBERTa-v3: no positions but relative ones, in logarithmic buckets, with the content's keys and queries.
+    "deberta-v2": deberta(
+        15,
+        hidden_size=15,
+        num_hidden_layers=2,
+        num_attention_heads=3,
+        type_vocab_size=0,
+        position_biased_input=False,
+        relative_attention=True,
+        pos_att_type="p2c|c2p",
+        share_att_key=True,
+        position_buckets=4,
+        norm_rel_ebd="layer_norm",
+    ),
+    # Keys and queries of their own, no buckets and no norm; a convolution; positions and token types too.
+    "deberta-v2-conv": deberta(
+        16,
+        num_hidden_layers=2,
+        type_vocab_size=2,
+        relative_attention=True,
+        pos_att_type="c2p|p2c",
+        max_relative_positions=9,
+        conv_kernel_size=3,
+        conv_act="gelu",
+    ),
+    "deberta-v2-c2p": deberta(17, relative_attention=True, pos_att_type="c2p", position_buckets=6, conv_kernel_size=5, conv_act="tanh"),
+    "deberta-v2-p2c": deberta(18, relative_attention=True, pos_att_type="p2c", share_att_key=True, norm_rel_ebd="layer_norm"),
+    "deberta-v2-plain": deberta(19, relative_attention=False, type_vocab_size=2),
+    "bart": bart("Bart", 20, encoder_layers=2, decoder_layers=2, decoder_attention_heads=2, decoder_ffn_dim=13),
+    "mbart": bart("MBart", 21, encoder_layers=1, decoder_layers=2, scale_embedding=True),
 }
 
 
@@ -125,7 +212,8 @@ def norm_parameters(model) -> set[str]:
 
 def draw_batches(family: Family, config, rng: np.random.Generator) -> dict:
     """Every batch of the fixture: ragged `input_ids`, `token_type_ids` or None, `labels`. Token ids are never the padding id."""
-    ids = [token for token in range(config.vocab_size) if token != config.pad_token_id]
+    special = {config.pad_token_id} | ({config.eos_token_id} if family.ends_with_eos else set())
+    ids = [token for token in range(config.vocab_size) if token not in special]
 
     def batch(lengths: list[int], pair: bool = False, labels: str = "single") -> dict:
         count = len(lengths)
@@ -134,6 +222,14 @@ def draw_batches(family: Family, config, rng: np.random.Generator) -> dict:
             "token_type_ids": None,
             "labels": rng.integers(LABELS, size=count).tolist(),
         }
+        if family.ends_with_eos:  # the same number everywhere, or transformers refuses the batch
+            for row in drawn["input_ids"]:
+                end = len(row) - 1
+                if family.prefix == "MBart" and end > 0:
+                    end -= 1  # a language's token follows
+                row[end] = config.eos_token_id
+                if pair and min(lengths) > 2:
+                    row[int(rng.integers(end))] = config.eos_token_id
         if pair and family.token_types:
             first = [int(rng.integers(1, length + 1)) for length in lengths]
             drawn["token_type_ids"] = [[0] * one + [1] * (length - one) for one, length in zip(first, lengths)]
@@ -276,7 +372,7 @@ class Site:
     name: str
     site: int
     p: float
-    kind: str  # "hidden": [tokens, columns]; "attention": [tokens * heads, key]; "head": [batch, columns]
+    kind: str  # "hidden": [tokens, columns]; "attention": [tokens * heads, key]; "head": [batch, columns]; "positions": [rows, columns]
 
 
 def dropout_sites(family: Family, layers: int) -> list[Site]:
@@ -296,7 +392,7 @@ def dropout_sites(family: Family, layers: int) -> list[Site]:
 def site_mask(site: Site, lengths: list[int], shape: torch.Size) -> np.ndarray:
     """The mask of a site for a padded tensor of `shape`: float64, 1 where kept or padded. Rows are numbered without padding."""
     drawn = lambda rows, columns: keep_mask(DROPOUT_SEED, DROPOUT_STEP, site.site, rows, columns, site.p)
-    if site.kind == "head":
+    if site.kind in ("head", "positions"):
         return drawn(range(shape[0]), shape[1]).astype(np.float64)
     mask = np.ones(shape)
     start = 0
@@ -319,7 +415,7 @@ def injected_dropout(sites: list[Site], lengths: list[int], masks: dict[str, np.
     def dropout(input: torch.Tensor, p: float = 0.5, training: bool = True, inplace: bool = False) -> torch.Tensor:
         site = waiting.pop(0)
         assert training and p == site.p, f"{site} was called with p = {p}, training = {training}"
-        assert input.dim() == {"hidden": 3, "attention": 4, "head": 2}[site.kind], f"{site} got the shape {tuple(input.shape)}"
+        assert input.dim() == {"hidden": 3, "attention": 4, "head": 2, "positions": 2}[site.kind], f"{site} got the shape {tuple(input.shape)}"
         masks[site.name] = site_mask(site, lengths, input.shape)
         return input * (torch.from_numpy(masks[site.name]) * (1 / (1 - p)))
 
@@ -332,9 +428,10 @@ def injected_dropout(sites: list[Site], lengths: list[int], masks: dict[str, np.
 
 
 def write_dropout(family: Family, folder: Path, batch: dict, tensors: dict) -> dict:
-    config = dict(zip(family.dropout_config, (HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT)))
+    last = {"pooler_dropout": POOLER_DROPOUT, "activation_dropout": ACTIVATION_DROPOUT}.get(family.dropout_config[-1])
+    config = dict(zip(family.dropout_config, (HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT, last)))
     model = load(family, folder, **config).train()
-    sites = dropout_sites(family, model.config.num_hidden_layers)
+    sites = family.sites(model.config) if family.sites else dropout_sites(family, model.config.num_hidden_layers)
     lengths = [len(row) for row in batch["input_ids"]]
     masks = {}
     with injected_dropout(sites, lengths, masks):

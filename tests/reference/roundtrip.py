@@ -30,10 +30,21 @@ DEFAULT_MAX_LENGTH = 128
 SEED = 5
 TINY = dict(max_position_embeddings=DEFAULT_MAX_LENGTH + 2, initializer_range=0.2)
 TINY_BERT = TINY | dict(hidden_size=24, num_hidden_layers=2, num_attention_heads=4, intermediate_size=40)
+TINY_BART = dict(max_position_embeddings=DEFAULT_MAX_LENGTH + 2, init_std=0.2, d_model=24) | {
+    f"{part}_{key}": value for part in ("encoder", "decoder") for key, value in dict(layers=2, attention_heads=4, ffn_dim=40).items()
+}
 FAMILIES = {  # transformers class prefix, config
     "bert": ("Bert", TINY_BERT),
     "roberta": ("Roberta", TINY_BERT | dict(type_vocab_size=1, layer_norm_eps=1e-5)),
     "electra": ("Electra", TINY_BERT | dict(embedding_size=16)),
+    "deberta-v2": (
+        "DebertaV2",
+        TINY_BERT
+        | dict(type_vocab_size=0, position_biased_input=False, relative_attention=True, pos_att_type="p2c|c2p", share_att_key=True)
+        | dict(position_buckets=16, norm_rel_ebd="layer_norm", conv_kernel_size=3),
+    ),
+    "bart": ("Bart", TINY_BART),
+    "mbart": ("MBart", TINY_BART),
     "distilbert": ("DistilBert", TINY | dict(dim=24, n_layers=2, n_heads=4, hidden_dim=40)),
 }
 LABEL_NAMES = ["negative", "neutral", "positive"]
@@ -142,6 +153,7 @@ def tiny(family: str, tokenizer):
         **settings,
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
+        **({"eos_token_id": tokenizer.sep_token_id} if "d_model" in settings else {}),  # what ends a text here
         id2label=names,
         label2id={name: index for index, name in names.items()},
         problem_type="single_label_classification",

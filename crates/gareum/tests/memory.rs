@@ -59,6 +59,18 @@ fn model(case: &Case) -> Model {
             ("dropout", case.dropout.into()),
             ("attention_dropout", case.dropout.into()),
         ],
+        "bart" | "mbart" => vec![
+            ("d_model", case.hidden.into()),
+            ("encoder_layers", case.layers.into()),
+            ("decoder_layers", case.layers.into()),
+            ("encoder_attention_heads", (case.hidden / 16).into()),
+            ("decoder_attention_heads", (case.hidden / 16).into()),
+            ("encoder_ffn_dim", case.inner.into()),
+            ("decoder_ffn_dim", case.inner.into()),
+            ("dropout", case.dropout.into()),
+            ("attention_dropout", case.dropout.into()),
+            ("activation_dropout", case.dropout.into()),
+        ],
         _ => vec![
             ("hidden_size", case.hidden.into()),
             ("embedding_size", case.embedding.into()),
@@ -72,6 +84,16 @@ fn model(case: &Case) -> Model {
     for (key, value) in set {
         config[key] = value;
     }
+    if case.family == "deberta-v2" {
+        config["relative_attention"] = true.into();
+        config["pos_att_type"] = "c2p|p2c".into();
+        config["position_buckets"] = 32.into();
+        config["position_biased_input"] = false.into();
+        config["norm_rel_ebd"] = "layer_norm".into();
+        // Both variants: as v3 has them, and as the largest models do.
+        config["share_att_key"] = (case.layers % 2 == 0).into();
+        config["conv_kernel_size"] = if case.layers % 2 == 0 { 0 } else { 3 }.into();
+    }
     let schema = LabelSchema {
         task: Task::SingleLabel,
         names: (0..case.labels).map(|label| label.to_string()).collect(),
@@ -84,7 +106,8 @@ fn examples(case: &Case, count: usize) -> Vec<EncodedExample> {
     let (least, most) = (*case.lengths.start(), *case.lengths.end());
     let mut example = || {
         let length = least + random.below(most - least + 1);
-        let input_ids = (0..length).map(|_| random.below(case.vocabulary) as u32).collect();
+        let mut input_ids: Vec<u32> = (0..length).map(|_| random.below(case.vocabulary) as u32).collect();
+        input_ids[length - 1] = 2; // by which BART pools
         let encoded = Encoded {
             token_type_ids: vec![0; length],
             full_length: length,
@@ -235,6 +258,53 @@ fn estimates_are_never_below_what_is_taken_and_not_far_above() {
             family: "distilbert",
             dropout: 0.0,
             micro_batch_tokens: 200,
+            ..CASE
+        },
+        Case {
+            family: "deberta-v2",
+            ..CASE
+        },
+        Case {
+            family: "deberta-v2",
+            layers: 3,
+            lengths: 30..=200,
+            ..CASE
+        },
+        Case {
+            family: "deberta-v2",
+            layers: 1,
+            dropout: 0.0,
+            precision: Precision::Bf16,
+            ..CASE
+        },
+        Case {
+            family: "deberta-v2",
+            hidden: 128,
+            inner: 512,
+            lengths: 100..=300,
+            precision: Precision::Bf16,
+            ..CASE
+        },
+        Case { family: "bart", ..CASE },
+        Case {
+            family: "bart",
+            dropout: 0.0,
+            layers: 1,
+            lengths: 100..=300,
+            precision: Precision::Bf16,
+            ..CASE
+        },
+        Case {
+            family: "mbart",
+            layers: 3,
+            ..CASE
+        },
+        Case {
+            family: "mbart",
+            hidden: 128,
+            inner: 512,
+            micro_batch_tokens: 150,
+            dropout: 0.0,
             ..CASE
         },
         Case {

@@ -4,15 +4,16 @@
 use tensor::ops::Pooling;
 use tensor::{Activation, Var, ops};
 
-use crate::model::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
+use crate::model::{Builder, Linear, ModelConfig, ModelError, Norm, Pass, sites};
 
 #[derive(Debug, Clone)]
 pub(crate) struct Head {
     pooling: Pooling,
+    last_of: Option<u32>,
     input_dropout: f64,
     dense: Option<Dense>,
     classifier: Linear,
-    /// Dropout site of the input; that of the hidden vector is the next (`model/encoder.rs`).
+    /// Dropout site of the input; that of the hidden vector is the next (`model/sites.rs`).
     site: usize,
 }
 
@@ -26,7 +27,7 @@ struct Dense {
 
 impl Head {
     pub fn build(config: &ModelConfig, labels: usize, builder: &mut Builder) -> Result<Self, ModelError> {
-        let (names, shape, size) = (config.family.names(), config.head, config.hidden_size);
+        let (names, shape, size) = (config.names(), config.head, config.hidden_size);
         let dense = match shape.dense {
             None => None,
             Some(dense) => Some(Dense {
@@ -47,8 +48,9 @@ impl Head {
         };
         Ok(Self {
             pooling: shape.pooling,
+            last_of: shape.last_of,
             input_dropout: if shape.input_dropout {
-                config.classifier_dropout
+                config.pooler_dropout.unwrap_or(config.classifier_dropout)
             } else {
                 0.0
             },
@@ -60,13 +62,17 @@ impl Head {
                 shape.classifier_bias,
                 false,
             )?,
-            site: 3 * config.num_hidden_layers + 1,
+            site: sites::of_head(config.all_layers()),
         })
     }
 
     /// `[tokens, hidden_size]` to `[batch, labels]`.
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
-        let pooled = ops::pool(pass.tape, hidden, &pass.batch.sequence_starts, self.pooling)?;
+        let (starts, ids) = (&pass.batch.sequence_starts, &pass.batch.input_ids);
+        let pooled = match self.last_of {
+            None => ops::pool(pass.tape, hidden, starts, self.pooling)?,
+            Some(id) => ops::pool_last_of(pass.tape, hidden, starts, ids, id)?,
+        };
         let mut pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
         if let Some(dense) = &self.dense {
             pooled = dense.linear.forward(pass, &pooled, Activation::Identity)?;

@@ -6,9 +6,12 @@ use serde_json::{Map, Value};
 use tensor::Activation;
 use tensor::ops::{Heads, NormKind, Pooling, Window};
 
+use super::families::Names;
+use super::relative_positions::RelativeAttention;
 use super::rotary::Rotary;
 use super::{Family, ModelError};
 use crate::data::{LabelSchema, Task};
+use crate::tokens::PackedBatch;
 
 /// What a `config.json` says, in one vocabulary for all families: every difference between them but names is a value here.
 #[derive(Debug, Clone)]
@@ -43,6 +46,18 @@ pub struct ModelConfig {
     pub max_position_embeddings: usize,
     /// How tokens know their places.
     pub positions: Positions,
+    /// How attention depends on the distance of tokens, if it does (DeBERTa).
+    pub relative: Option<RelativeAttention>,
+    /// What products of queries and keys are multiplied by without relative attention; 1 / √head_dim if not given.
+    pub score_scale: Option<f64>,
+    /// What stands beside the first layer, if anything (DeBERTa-v2).
+    pub convolution: Option<Convolution>,
+    /// The decoder behind the encoder, if there is one (BART).
+    pub decoder: Option<Decoder>,
+    /// Whether this is such a decoder ([`Self::of_decoder`]): its layers also look at the encoder's output.
+    pub is_decoder: bool,
+    /// What word embeddings are multiplied by.
+    pub embedding_scale: f64,
     /// What the attention of each layer sees.
     pub layer_attention: Vec<LayerAttention>,
     /// Rows of the token type embedding; 0 if the family has none.
@@ -71,12 +86,14 @@ pub struct ModelConfig {
     pub attention_dropout: f64,
     /// Dropout rate of the output of the attention half.
     pub attention_output_dropout: f64,
-    /// Dropout rate inside of the feed-forward half; where that is gated.
+    /// Dropout rate inside of the feed-forward half.
     pub inner_dropout: f64,
     /// Dropout rate of the output of the feed-forward half.
     pub output_dropout: f64,
     /// Dropout rate inside of the head.
     pub classifier_dropout: f64,
+    /// Dropout rate of what goes into the head, where that is another.
+    pub pooler_dropout: Option<f64>,
     /// What stands between the last hidden states and the logits.
     pub head: HeadShape,
     /// `id2label` in order of the ids, if there is one.
@@ -87,6 +104,8 @@ pub struct ModelConfig {
 /// How tokens know their places.
 #[derive(Debug, Clone)]
 pub enum Positions {
+    /// They do not, or from relative attention alone.
+    None,
     /// A trained row for each place, added to the embeddings.
     Learned {
         /// The position of a sequence's first token: 0, or RoBERTa's `pad_token_id + 1`.
@@ -94,6 +113,37 @@ pub enum Positions {
     },
     /// Queries and keys are turned, in ways that [`LayerAttention::rotary`] chooses from.
     Rotary(Vec<Rotary>),
+}
+
+/// A convolution over the embeddings of neighbouring tokens. It is added to what the first layer makes of them, and normed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Convolution {
+    /// Tokens that an output depends on: an odd number.
+    pub width: usize,
+    /// The non-linearity behind it.
+    pub activation: Activation,
+}
+
+/// What a decoder has of its own, beside an encoder with the same tokens, one place further right.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decoder {
+    /// Layers.
+    pub num_hidden_layers: usize,
+    /// Heads of each attention.
+    pub num_attention_heads: usize,
+    /// Width inside of the feed-forward half.
+    pub intermediate_size: usize,
+    /// What stands in front.
+    pub start: DecoderStart,
+}
+
+/// What a decoder's first token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DecoderStart {
+    /// The same for every sequence.
+    Token(u32),
+    /// The sequence's last token (mBART, where it names the language).
+    LastToken,
 }
 
 /// What the attention of a layer sees, and how it is told places.
@@ -114,6 +164,23 @@ pub enum LayerLayout {
     PreNorm,
     /// Before the products of each half, and both halves read the layer's input (GPT-NeoX).
     Parallel,
+}
+
+impl DecoderStart {
+    /// The batch with one more token in front of every sequence and without its last.
+    pub(super) fn in_front_of(self, batch: &PackedBatch) -> PackedBatch {
+        let mut shifted = batch.clone();
+        for pair in batch.sequence_starts.windows(2) {
+            let ids = &mut shifted.input_ids[pair[0] as usize..pair[1] as usize];
+            let Some(&last) = ids.last() else { continue };
+            ids.rotate_right(1);
+            ids[0] = match self {
+                Self::Token(id) => id,
+                Self::LastToken => last,
+            };
+        }
+        shifted
+    }
 }
 
 /// Which products of a layer add a bias.
@@ -143,6 +210,8 @@ impl Biases {
 pub struct HeadShape {
     /// What of a sequence is classified.
     pub pooling: Pooling,
+    /// The last token with this id instead, which every sequence must have: the end of its sentence (BART).
+    pub last_of: Option<u32>,
     /// Whether that is dropped out before anything else.
     pub input_dropout: bool,
     /// The hidden product, if there is one.
@@ -169,6 +238,7 @@ impl HeadShape {
     pub(super) const fn of_first_token(activation: Activation) -> Self {
         Self {
             pooling: Pooling::First,
+            last_of: None,
             input_dropout: false,
             dense: Some(HeadDense {
                 activation,
@@ -183,6 +253,7 @@ impl HeadShape {
     /// Last token → classifier without a bias, as decoders have it.
     pub(super) const OF_LAST_TOKEN: Self = Self {
         pooling: Pooling::Last,
+        last_of: None,
         input_dropout: false,
         dense: None,
         classifier_bias: false,
@@ -420,7 +491,7 @@ impl ModelConfig {
         keys.must_be("is_decoder", &Value::from(false))?;
         let dropout = keys.rate_or("hidden_dropout_prob", 0.1)?;
         Ok(Self {
-            type_vocab_size: keys.size_or("type_vocab_size", 2)?,
+            type_vocab_size: keys.count_or("type_vocab_size", 2)?,
             layer_norm_eps: keys.number_or("layer_norm_eps", 1e-12)?,
             initializer_range: keys.number_or("initializer_range", 0.02)?,
             embedding_dropout: dropout,
@@ -454,6 +525,12 @@ impl ModelConfig {
             is_gated: false,
             max_position_embeddings: sizes.max_position_embeddings,
             positions: Positions::Learned { offset: 0 },
+            relative: None,
+            score_scale: None,
+            convolution: None,
+            decoder: None,
+            is_decoder: false,
+            embedding_scale: 1.0,
             layer_attention: vec![attention; sizes.num_hidden_layers],
             type_vocab_size: 0,
             norm: NormKind::Layer,
@@ -471,6 +548,7 @@ impl ModelConfig {
             inner_dropout: 0.0,
             output_dropout: 0.0,
             classifier_dropout: 0.0,
+            pooler_dropout: None,
             head,
             id2label: None,
             problem_type: None,
@@ -481,8 +559,41 @@ impl ModelConfig {
     pub fn max_tokens(&self) -> usize {
         match self.positions {
             Positions::Learned { offset } => self.max_position_embeddings - offset,
-            Positions::Rotary(_) => self.max_position_embeddings,
+            Positions::None | Positions::Rotary(_) => self.max_position_embeddings,
         }
+    }
+
+    /// What its tensors are called.
+    pub(crate) fn names(&self) -> &'static Names {
+        match self.is_decoder {
+            false => self.family.names(),
+            true => self.family.decoder_names(),
+        }
+    }
+
+    /// The decoder, as if it were an encoder.
+    pub(crate) fn of_decoder(&self) -> Option<Self> {
+        let decoder = self.decoder?;
+        let attention = LayerAttention {
+            window: Window::CAUSAL,
+            rotary: 0,
+        };
+        Some(Self {
+            num_hidden_layers: decoder.num_hidden_layers,
+            num_attention_heads: decoder.num_attention_heads,
+            num_key_value_heads: decoder.num_attention_heads,
+            head_dim: self.hidden_size / decoder.num_attention_heads,
+            intermediate_size: decoder.intermediate_size,
+            layer_attention: vec![attention; decoder.num_hidden_layers],
+            decoder: None,
+            is_decoder: true,
+            ..self.clone()
+        })
+    }
+
+    /// Layers of the encoder, and of the decoder if there is one.
+    pub(crate) fn all_layers(&self) -> usize {
+        self.num_hidden_layers + self.decoder.map_or(0, |decoder| decoder.num_hidden_layers)
     }
 
     /// Where queries, keys and values stand.
@@ -506,19 +617,19 @@ impl ModelConfig {
 
     /// Whether queries, keys and values are made by one weight.
     pub(crate) fn fuses_query_key_value(&self) -> bool {
-        self.family.names().query_key_value.len() == 1
+        self.names().query_key_value.len() == 1
     }
 
     /// Whether the first products of a gated half are one weight.
     pub(crate) fn fuses_gate(&self) -> bool {
-        self.family.names().intermediate.len() == 1
+        self.names().intermediate.len() == 1
     }
 
     /// The ways in which positions turn queries and keys.
     pub(crate) fn rotaries(&self) -> &[Rotary] {
         match &self.positions {
             Positions::Rotary(rotaries) => rotaries,
-            Positions::Learned { .. } => &[],
+            Positions::None | Positions::Learned { .. } => &[],
         }
     }
 

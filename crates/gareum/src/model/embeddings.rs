@@ -4,10 +4,7 @@
 use tensor::{Activation, ParameterId, Var, ops};
 
 use super::config::Positions;
-use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass};
-
-/// Dropout site of the embeddings; `encoder.rs` numbers the others.
-const SITE: usize = 0;
+use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass, sites};
 
 #[derive(Debug, Clone)]
 pub(super) struct Embeddings {
@@ -19,17 +16,20 @@ pub(super) struct Embeddings {
     project: Option<Linear>,
     /// A checkpoint with one token type gets 0 for every token, whatever its tokenizer says (klue/roberta).
     single_type: bool,
+    /// What words are multiplied by.
+    scale: f64,
     dropout: f64,
+    site: usize,
 }
 
 impl Embeddings {
     pub fn build(config: &ModelConfig, builder: &mut Builder) -> Result<Self, ModelError> {
-        let names = config.family.names();
+        let names = config.names();
         let (prefix, width) = (names.prefix, config.embedding_size);
         Ok(Self {
             words: builder.table(prefix, names.word_embeddings, config.vocab_size, width)?,
             positions: match config.positions {
-                Positions::Rotary(_) => None,
+                Positions::None | Positions::Rotary(_) => None,
                 Positions::Learned { offset } => {
                     let rows = config.max_position_embeddings;
                     Some((
@@ -51,7 +51,12 @@ impl Embeddings {
                 false => Some(builder.linear(prefix, names.embeddings_project, width, config.hidden_size, true)?),
             },
             single_type: config.type_vocab_size == 1,
+            scale: config.embedding_scale,
             dropout: config.embedding_dropout,
+            site: match config.is_decoder {
+                false => sites::EMBEDDINGS,
+                true => sites::DECODER_EMBEDDINGS,
+            },
         })
     }
 
@@ -78,12 +83,12 @@ impl Embeddings {
                 .map(|(table, positions)| (table, positions.as_slice())),
         );
         tables.extend(type_table.as_ref().map(|table| (table, token_types.as_slice())));
-        let sum = ops::embedding_sum(pass.tape, &tables)?;
+        let sum = ops::embedding_sum(pass.tape, &tables, self.scale)?;
         let normed = match &self.norm {
             None => sum,
             Some(norm) => norm.forward(pass, &sum)?,
         };
-        let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, SITE))?;
+        let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, self.site))?;
         let dropped = ops::to_dtype(pass.tape, &dropped, pass.dtype)?;
         match &self.project {
             None => Ok(dropped),

@@ -4,7 +4,7 @@
 
 use tensor::{Activation, Var, ops};
 
-use super::{Builder, Linear, ModelConfig, ModelError, Pass};
+use super::{Builder, Linear, ModelConfig, ModelError, Pass, sites};
 
 #[derive(Debug, Clone)]
 pub(super) struct FeedForward {
@@ -19,9 +19,9 @@ pub(super) struct FeedForward {
 }
 
 impl FeedForward {
-    /// That of the layer whose names begin with `name`.
-    pub fn build(config: &ModelConfig, name: &str, site: usize, builder: &mut Builder) -> Result<Self, ModelError> {
-        let names = config.family.names();
+    /// That of the layer whose names begin with `name`, which has this number where dropout sites are concerned.
+    pub fn build(config: &ModelConfig, name: &str, layer: usize, builder: &mut Builder) -> Result<Self, ModelError> {
+        let names = config.names();
         let (size, inner, has_bias) = (config.hidden_size, config.intermediate_size, config.biases.feed_forward);
         // The two products of a gated half may be one weight or two.
         let part_size = match (config.is_gated, names.intermediate) {
@@ -38,7 +38,10 @@ impl FeedForward {
             is_gated: config.is_gated,
             output: builder.linear(names.prefix, &format!("{name}.{}", names.output), inner, size, has_bias)?,
             inner_dropout: config.inner_dropout,
-            site,
+            site: match config.is_gated {
+                false => sites::INNER + layer,
+                true => sites::of_layer(layer) + 2,
+            },
         })
     }
 
@@ -46,10 +49,17 @@ impl FeedForward {
     pub fn forward(&self, pass: &Pass<'_>, input: Var) -> tensor::Result<Var> {
         let inner = self.intermediate.forward(pass, &input, Activation::Identity)?;
         drop(input);
-        if !self.is_gated {
-            return self.output.forward(pass, &inner, self.activation);
-        }
         let dropout = pass.token_mask(self.inner_dropout, self.site);
+        if !self.is_gated {
+            if dropout.is_none() {
+                return self.output.forward(pass, &inner, self.activation);
+            }
+            let activated = ops::activate(pass.tape, &inner, self.activation)?;
+            drop(inner);
+            let dropped = ops::dropout(pass.tape, &activated, dropout)?;
+            drop(activated);
+            return self.output.forward(pass, &dropped, Activation::Identity);
+        }
         let gated = ops::gated(pass.tape, &inner, self.activation, dropout)?;
         drop(inner);
         self.output.forward(pass, &gated, Activation::Identity)

@@ -6,6 +6,7 @@
 
 mod attention;
 mod config;
+mod convolution;
 mod embeddings;
 mod encoder;
 mod error;
@@ -13,7 +14,9 @@ pub mod families;
 mod feed_forward;
 mod operations;
 mod parameter;
+mod relative_positions;
 mod rotary;
+pub(crate) mod sites;
 mod weights;
 
 use std::path::Path;
@@ -28,11 +31,15 @@ use crate::data::{LabelSchema, Task};
 use crate::head::Head;
 use crate::tokens::PackedBatch;
 
-pub use config::{Biases, HeadDense, HeadShape, LayerAttention, LayerLayout, ModelConfig, Positions};
+pub use config::{
+    Biases, Convolution, Decoder, DecoderStart, HeadDense, HeadShape, LayerAttention, LayerLayout, ModelConfig,
+    Positions,
+};
 use encoder::Encoder;
 pub use error::ModelError;
 pub use families::Family;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
+pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
 pub use weights::{LoadedWeights, save_tensors};
 
@@ -111,7 +118,8 @@ impl Pass<'_> {
         self.mask(probability, site, self.batch.first_example)
     }
 
-    fn mask(&self, probability: f64, site: usize, first_row: u64) -> Option<Dropout> {
+    /// The dropout of a site whose rows are counted from `first_row` on.
+    pub fn mask(&self, probability: f64, site: usize, first_row: u64) -> Option<Dropout> {
         let Noise { seed, step } = self.noise?;
         Dropout::new(probability, seed, step, site as u64, first_row)
     }
@@ -162,6 +170,8 @@ pub struct Model {
     config: ModelConfig,
     schema: LabelSchema,
     encoder: Encoder,
+    /// Behind the encoder, if there is one.
+    decoder: Option<Encoder>,
     head: Head,
     /// The trainable tensors, under the names of the checkpoint.
     pub parameters: Parameters,
@@ -226,7 +236,7 @@ impl Model {
             config = ModelConfig::from_json(&raw_config, "config.json")?;
         }
         let weights = LoadedWeights::read(directory)?;
-        let has_head = weights.contains(&format!("{}.weight", config.family.names().classifier));
+        let has_head = weights.contains(&format!("{}.weight", config.names().classifier));
         let (schema, seed, keep_head) = match head {
             HeadSource::Checkpoint if !has_head => {
                 return Err(ModelError::NoHead {
@@ -260,12 +270,17 @@ impl Model {
         raw_config: Map<String, Value>,
         builder: &mut Builder,
     ) -> Result<Self, ModelError> {
-        let encoder = Encoder::build(&config, builder)?;
+        let encoder = Encoder::build(&config, 0, builder)?;
+        let decoder = match config.of_decoder() {
+            None => None,
+            Some(decoder) => Some(Encoder::build(&decoder, config.num_hidden_layers, builder)?),
+        };
         let head = Head::build(&config, schema.num_labels(), builder)?;
         Ok(Self {
             config,
             schema,
             encoder,
+            decoder,
             head,
             parameters: Parameters::default(),
             precision: Precision::default(),
@@ -317,7 +332,12 @@ impl Model {
             rotations: &rotations,
             packed: self.packed.as_deref(),
         };
-        let hidden = self.encoder.forward(&pass)?;
+        let mut hidden = self.encoder.forward(&pass, None)?;
+        if let (Some(decoder), Some(of_decoder)) = (&self.decoder, self.config.decoder) {
+            let batch = of_decoder.start.in_front_of(batch);
+            let pass = Pass { batch: &batch, ..pass };
+            hidden = decoder.forward(&pass, Some(hidden))?;
+        }
         self.head.forward(&pass, &hidden)
     }
 
@@ -329,7 +349,21 @@ impl Model {
     pub fn for_prediction(mut self, precision: Precision) -> tensor::Result<Self> {
         tensor::memory::keep_free(KEPT_FREE_BYTES);
         let mut packed = PackedLinears::default();
-        for linear in self.encoder.linears() {
+        let nothing = PackedBatch::new([], 0, 0);
+        let pass = Pass {
+            tape: &Tape::inference(),
+            parameters: &self.parameters,
+            batch: &nothing,
+            noise: None,
+            dtype: precision.dtype(),
+            rotations: &[],
+            packed: None,
+        };
+        for (linear, output) in self.encoder.projected_positions(&pass)? {
+            packed.keep(linear, output.into_value());
+        }
+        let decoder = self.decoder.iter().flat_map(Encoder::linears);
+        for linear in self.encoder.linears().chain(decoder) {
             packed.take(linear, &mut self.parameters, precision.dtype())?;
         }
         Ok(Self {

@@ -12,9 +12,32 @@ impl ModelConfig {
     /// together). An embedding of another width e takes 2 e h for each token, and the head 2 (h² + h · labels) for each
     /// sequence, without h² if it has no hidden product.
     ///
+    /// Each term of relative positions takes 2 q for a pair; what is done to positions once for a whole batch is left out. A
+    /// convolution over w tokens takes 2 w h² for each. A decoder takes as much as an encoder of its layers, whose attention is
+    /// there twice.
+    ///
     /// A training step takes three times as many: each product has two more for its gradients. What is computed a second
     /// time to save memory is not counted.
     pub fn forward_operations(&self, lengths: impl IntoIterator<Item = usize>, labels: usize) -> f64 {
+        let hidden = self.hidden_size as f64;
+        let dense = if self.head.dense.is_some() {
+            hidden * hidden
+        } else {
+            0.0
+        };
+        let of_sequence = 2.0 * (dense + hidden * labels as f64);
+        let decoder = self.of_decoder();
+        let of_length = |length: usize| {
+            let decoder = decoder
+                .as_ref()
+                .map_or(0.0, |decoder| decoder.operations_of_layers(length));
+            self.operations_of_layers(length) + decoder + of_sequence
+        };
+        lengths.into_iter().map(of_length).sum()
+    }
+
+    /// Those of the encoder's layers, or of the decoder's, for a sequence.
+    fn operations_of_layers(&self, length: usize) -> f64 {
         let [hidden, inner, embedding, queries, keys] = [
             self.hidden_size,
             self.intermediate_size,
@@ -29,23 +52,23 @@ impl ModelConfig {
         } else {
             2.0 * embedding * hidden
         };
+        let convolution = self
+            .convolution
+            .map_or(0.0, |of| 2.0 * of.width as f64 * hidden * hidden);
+        let attention = 2.0 * hidden * (queries + keys) * if self.is_decoder { 2.0 } else { 1.0 };
         let feed_forward = if self.is_gated { 3.0 } else { 2.0 } * hidden * inner;
-        let of_token = projection + layers * 2.0 * (2.0 * hidden * (queries + keys) + feed_forward);
-        let dense = if self.head.dense.is_some() {
-            hidden * hidden
-        } else {
-            0.0
-        };
-        let of_sequence = 2.0 * (dense + hidden * labels as f64);
-        let of_length = |length: usize| {
-            let pairs: f64 = self
-                .layer_attention
-                .iter()
-                .map(|attention| attention.window.pairs(length) as f64)
-                .sum();
-            length as f64 * of_token + 4.0 * pairs * queries + of_sequence
-        };
-        lengths.into_iter().map(of_length).sum()
+        let of_token = projection + convolution + layers * 2.0 * (attention + feed_forward);
+        let pairs = self
+            .layer_attention
+            .iter()
+            .map(|attention| attention.window.pairs(length) as f64);
+        let pairs: f64 = pairs.sum();
+        let all_pairs = layers * (length * length) as f64;
+        let of_positions = self
+            .relative
+            .map_or(0.0, |relative| 2.0 * relative.terms() as f64 * all_pairs);
+        let of_encoder = if self.is_decoder { 4.0 * all_pairs } else { 0.0 };
+        length as f64 * of_token + (4.0 * pairs + of_positions + of_encoder) * queries
     }
 }
 

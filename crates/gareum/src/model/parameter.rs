@@ -81,6 +81,9 @@ impl Builder {
         initial: Initial,
         part: Part,
     ) -> Result<ParameterId, ModelError> {
+        if let Some(id) = self.parameters.find(&name) {
+            return Ok(id); // shared
+        }
         let wanted = part != Part::Head || self.keep_head;
         let required = part == Part::Encoder || (part == Part::Head && self.keep_head);
         let found = match &mut self.weights {
@@ -191,9 +194,24 @@ impl Builder {
         })
     }
 
+    /// A convolution with as many outputs as inputs: `{prefix}.{name}.{weight,bias}`.
+    pub fn convolution(
+        &mut self,
+        prefix: &str,
+        name: &str,
+        size: usize,
+        width: usize,
+    ) -> Result<[ParameterId; 2], ModelError> {
+        let name = |end: &str| format!("{prefix}.{name}.{end}");
+        let shape = [size, size, width];
+        let weight = self.parameter(prefix, name("weight"), &shape, Initial::Normal, Part::Encoder)?;
+        let bias = self.parameter(prefix, name("bias"), &[size], Initial::Zeros, Part::Encoder)?;
+        Ok([weight, bias])
+    }
+
     /// A norm of the encoder: `{prefix}.{name}.weight` and, if it has one, `.bias`.
     pub fn norm(&mut self, config: &ModelConfig, name: &str, size: usize) -> Result<Norm, ModelError> {
-        let prefix = config.family.names().prefix;
+        let prefix = config.names().prefix;
         self.norm_of(config, &format!("{prefix}.{name}"), size, Part::Encoder)
     }
 
@@ -203,7 +221,7 @@ impl Builder {
     }
 
     fn norm_of(&mut self, config: &ModelConfig, name: &str, size: usize, part: Part) -> Result<Norm, ModelError> {
-        let prefix = config.family.names().prefix;
+        let prefix = config.names().prefix;
         let weight = self.parameter(prefix, format!("{name}.weight"), &[size], Initial::Ones, part)?;
         let bias = match config.norm == NormKind::Layer && config.has_norm_bias {
             false => None,
@@ -258,6 +276,8 @@ impl Linear {
 pub(crate) struct PackedLinears {
     /// By the first weight.
     linears: HashMap<ParameterId, PackedLinear>,
+    /// Outputs that are the same in every pass, by the first weight.
+    kept: HashMap<ParameterId, Tensor>,
 }
 
 impl PackedLinears {
@@ -274,6 +294,18 @@ impl PackedLinears {
             self.linears.insert(first, packed);
         }
         Ok(())
+    }
+
+    /// Keeps the output of a product whose input is the same in every pass.
+    pub fn keep(&mut self, linear: &Linear, output: Tensor) {
+        if let Some(&(first, _)) = linear.parts.first() {
+            self.kept.insert(first, output);
+        }
+    }
+
+    /// The output that was kept.
+    pub fn kept(&self, linear: &Linear) -> Option<&Tensor> {
+        self.kept.get(&linear.parts.first()?.0)
     }
 
     fn get(&self, linear: &Linear) -> Option<&PackedLinear> {

@@ -173,11 +173,14 @@ impl LoadedWeights {
 
     /// Names of the tensors that nothing asked for. Buffers that older versions of `transformers` saved are left out.
     pub fn unused(&self) -> Vec<String> {
-        const BUFFERS: [&str; 4] = [
+        const BUFFERS: [&str; 6] = [
             "embeddings.position_ids",
             "rotary_emb.inv_freq",
             "attention.bias",
             "attention.masked_bias",
+            // Copies of the shared one.
+            "encoder.embed_tokens.weight",
+            "decoder.embed_tokens.weight",
         ];
         let is_buffer = |name: &&String| BUFFERS.iter().any(|buffer| name.ends_with(buffer));
         self.names

@@ -7,7 +7,10 @@
 
 use tensor::DType;
 use tensor::cpu::rows_per_task;
-use tensor::memory::{attention_bytes, left_factor_bytes, product_bytes, right_factor_bytes, stored_bytes};
+use tensor::memory::{
+    attention_bytes, disentangled_attention_bytes, left_factor_bytes, position_sums, product_bytes, right_factor_bytes,
+    stored_bytes,
+};
 
 use super::memory::PassSize;
 use crate::model::{LayerLayout, Model, ModelConfig};
@@ -39,7 +42,8 @@ impl Ledger {
 
 /// A batch on its way through the model. Sizes are in bytes.
 pub(super) struct Walk<'a> {
-    config: &'a ModelConfig,
+    /// Of the encoder, or of the decoder.
+    config: ModelConfig,
     labels: usize,
     size: &'a PassSize,
     /// What hidden states are kept in.
@@ -63,6 +67,8 @@ pub(super) struct Walk<'a> {
     statistics: usize,
     /// What norms of heads keep of each head.
     head_statistics: usize,
+    /// Rows of relative positions, and terms of scores with them.
+    positions: [usize; 2],
 }
 
 /// Bytes of numbers of type `dtype`, as they are stored.
@@ -83,13 +89,21 @@ struct Product {
 
 impl<'a> Walk<'a> {
     pub fn new(model: &'a Model, size: &'a PassSize) -> Self {
-        let (config, dtype) = (model.config(), model.precision.dtype());
+        let mut walk = Self::of_stack(model.config().clone(), size, model.precision.dtype());
+        walk.labels = model.schema().num_labels();
+        for rotary in model.config().rotaries() {
+            walk.ledger.take(stored(size.longest * rotary.columns(), DType::F32));
+        }
+        walk
+    }
+
+    /// Through an encoder, or a decoder.
+    fn of_stack(config: ModelConfig, size: &'a PassSize, dtype: DType) -> Self {
         let hidden_states = |columns: usize| stored(size.tokens * columns, dtype);
         let numbers = |columns: usize| stored(size.tokens * columns, DType::F32);
         let heads = config.heads();
-        let mut walk = Self {
-            config,
-            labels: model.schema().num_labels(),
+        Self {
+            labels: 0,
             size,
             dtype,
             ledger: Ledger::default(),
@@ -102,11 +116,21 @@ impl<'a> Walk<'a> {
             log_sums: numbers(heads.queries),
             statistics: numbers(2),
             head_statistics: numbers(heads.queries + heads.keys),
-        };
-        for rotary in config.rotaries() {
-            walk.ledger.take(stored(size.longest * rotary.columns(), DType::F32));
+            positions: config.relative.map_or([0, 0], |relative| {
+                [relative.rows_for(size.longest).len(), relative.terms()]
+            }),
+            config,
         }
-        walk
+    }
+
+    /// Goes through the decoder, if there is one, with the same ledger.
+    fn through_decoder(&mut self, go: impl FnOnce(&mut Self)) {
+        if let Some(config) = self.config.of_decoder() {
+            let mut decoder = Walk::of_stack(config, self.size, self.dtype);
+            decoder.ledger = std::mem::take(&mut self.ledger);
+            go(&mut decoder);
+            self.ledger = decoder.ledger;
+        }
     }
 
     fn has_projection(&self) -> bool {
@@ -138,47 +162,205 @@ impl<'a> Walk<'a> {
 
     /// The most bytes of a pass forward and back, beside the gradients of parameters.
     pub fn training(mut self) -> u64 {
+        self.stack_forward();
+        self.through_decoder(Self::stack_forward);
+        self.head();
+        self.through_decoder(Self::stack_backward);
+        self.stack_backward();
+        self.ledger.peak as u64
+    }
+
+    fn stack_forward(&mut self) {
         self.embeddings_forward();
+        self.positions_forward();
         for layer in 0..self.config.num_hidden_layers {
             self.layer_forward(layer);
+            self.convolution_forward(layer, true);
         }
-        self.head();
+        self.norm_output();
+    }
+
+    fn stack_backward(&mut self) {
+        self.output_backward();
         for layer in (0..self.config.num_hidden_layers).rev() {
+            self.convolution_backward(layer);
             self.layer_backward(layer);
         }
+        self.positions_backward();
         self.embeddings_backward();
-        self.ledger.peak as u64
     }
 
     /// As [`Self::training`], where layers keep their input only.
     pub fn recomputing(mut self) -> u64 {
-        self.embeddings_forward();
-        for _ in 0..self.config.num_hidden_layers {
-            self.layer_inference(true);
-        }
+        self.stack_recomputed();
+        self.through_decoder(Self::stack_recomputed);
         self.head();
+        self.through_decoder(Self::stack_computed_again);
+        self.stack_computed_again();
+        self.ledger.peak as u64
+    }
+
+    fn stack_recomputed(&mut self) {
+        self.embeddings_forward();
+        self.positions_forward();
+        for layer in 0..self.config.num_hidden_layers {
+            self.layer_inference(true);
+            self.convolution_forward(layer, true);
+        }
+        self.norm_output();
+    }
+
+    fn stack_computed_again(&mut self) {
+        self.output_backward();
         for layer in (0..self.config.num_hidden_layers).rev() {
+            self.convolution_backward(layer);
             self.layer_forward(layer);
             self.ledger.give(self.hidden); // its output
             self.layer_backward(layer);
         }
+        self.positions_backward();
         self.embeddings_backward();
-        self.ledger.peak as u64
     }
 
     /// The most bytes of a pass that keeps nothing.
     pub fn inference(mut self) -> u64 {
-        let kept = self.embeddings_forward();
-        self.ledger.give(kept);
-        // Every layer takes the same.
-        self.layer_inference(false);
-        if self.config.norms_output {
-            self.ledger.take(self.hidden + self.statistics);
-        }
+        self.stack_inference();
+        self.through_decoder(Self::stack_inference);
         let pooled = stored(self.size.sequences * self.config.hidden_size, DType::F32);
         let logits = stored(self.size.sequences * self.labels, DType::F32);
         self.ledger.borrow([pooled, pooled, pooled, logits]);
         self.ledger.peak as u64
+    }
+
+    fn stack_inference(&mut self) {
+        let kept = self.embeddings_forward();
+        self.ledger.give(kept);
+        self.positions_forward();
+        // Every layer takes the same.
+        let has_convolution = self.config.convolution.is_some();
+        self.layer_inference(has_convolution);
+        self.convolution_forward(0, false);
+        if has_convolution {
+            self.ledger.give(self.hidden); // what it was of
+        }
+        if self.config.norms_output {
+            self.ledger.take(self.hidden + self.statistics);
+            self.ledger.give(self.hidden + self.statistics);
+        }
+    }
+
+    /// The norm behind the last layer.
+    fn norm_output(&mut self) {
+        if self.config.norms_output {
+            self.ledger.take(self.hidden + self.statistics);
+        }
+    }
+
+    fn output_backward(&mut self) {
+        if self.config.norms_output {
+            self.pre_norm_backward(self.config.hidden_size);
+            self.ledger.give(self.hidden); // what was normed
+        }
+    }
+
+    /// Bytes of relative positions with so many columns.
+    fn of_positions(&self, columns: usize, dtype: DType) -> usize {
+        stored(self.positions[0] * columns, dtype)
+    }
+
+    /// The rows of relative positions that a batch needs, which stay.
+    fn positions_forward(&mut self) {
+        let Some(relative) = self.config.relative else { return };
+        let rows = self.of_positions(self.config.hidden_size, DType::F32);
+        self.ledger.take(rows);
+        if relative.has_norm {
+            self.ledger.take(rows);
+        }
+        if self.dtype != DType::F32 {
+            self.ledger.take(self.of_positions(self.config.hidden_size, self.dtype));
+        }
+    }
+
+    /// Their gradient is there by now.
+    fn positions_backward(&mut self) {
+        let Some(relative) = self.config.relative else { return };
+        let width = self.config.hidden_size;
+        let (rows, narrow) = (
+            self.of_positions(width, DType::F32),
+            self.of_positions(width, self.dtype),
+        );
+        if self.dtype != DType::F32 {
+            self.ledger.take(rows);
+            self.ledger.give(2 * narrow);
+        }
+        self.ledger.give(if relative.has_norm { 2 * rows } else { rows });
+        if self.dtype == DType::F32 {
+            self.ledger.give(rows); // the gradient
+        }
+    }
+
+    /// The product of relative positions.
+    fn position_product(&self) -> Product {
+        Product {
+            inputs: self.config.hidden_size,
+            outputs: self.positions[1] * self.config.hidden_size,
+            part: self.config.hidden_size,
+            activates: false,
+        }
+    }
+
+    /// The convolution beside the first layer, whose output it gets. What is left is its own, and what is kept.
+    fn convolution_forward(&mut self, layer: usize, keeps: bool) {
+        let Some(convolution) = self.config.convolution.filter(|_| layer == 0) else {
+            return;
+        };
+        let (width, columns) = (convolution.width, self.config.hidden_size);
+        let padded = self.padded(convolution.width);
+        self.ledger.take(self.hidden); // the convolution
+        self.ledger
+            .borrow([padded, self.kernel(width), product_bytes(self.size.longest, columns)]);
+        if keeps && self.config.embedding_dropout > 0.0 {
+            self.ledger.borrow([self.hidden]);
+        }
+        self.ledger.take(self.hidden); // activated
+        self.ledger.take(2 * self.hidden + self.statistics / 2);
+        self.ledger.give(2 * self.hidden); // activated; what the layer gave
+        if !keeps {
+            self.ledger.give(2 * self.hidden + self.statistics / 2);
+        }
+    }
+
+    /// Rows with zeros around sequences.
+    fn padded(&self, width: usize) -> usize {
+        let rows = self.size.tokens + (self.size.sequences + 1) * (width / 2);
+        stored(rows * self.config.hidden_size, self.dtype)
+    }
+
+    /// A packed weight, and the same in another order.
+    fn kernel(&self, width: usize) -> usize {
+        let columns = self.config.hidden_size;
+        right_factor_bytes(columns, width * columns, self.dtype) + stored(width * columns * columns, DType::F32)
+    }
+
+    fn convolution_backward(&mut self, layer: usize) {
+        let Some(convolution) = self.config.convolution.filter(|_| layer == 0) else {
+            return;
+        };
+        let (columns, tokens, padded) = (
+            self.config.hidden_size,
+            self.size.tokens,
+            self.padded(convolution.width),
+        );
+        self.post_norm_backward(true); // what goes to the layer is another gradient than what goes to the convolution
+        self.ledger.give(self.hidden); // what was activated
+        let inner = convolution.width * columns;
+        let factors = right_factor_bytes(inner, tokens, self.dtype) + left_factor_bytes(columns, tokens, self.dtype);
+        let sums = stored(inner * columns, DType::F32);
+        self.ledger
+            .borrow([padded, factors, sums + product_bytes(columns, inner)]);
+        self.ledger.take(self.hidden); // the gradient of the input, which stays until the layer's is added to it
+        self.ledger.borrow([padded, self.kernel(convolution.width)]);
+        self.ledger.give(self.hidden); // the gradient of the output
     }
 
     /// What a projection keeps of the embeddings.
@@ -263,7 +445,7 @@ impl<'a> Walk<'a> {
             inputs: self.config.intermediate_size,
             outputs: self.config.hidden_size,
             part: self.config.hidden_size,
-            activates: !self.config.is_gated,
+            activates: !self.config.is_gated && !self.drops_inner(),
         }
     }
 
@@ -273,6 +455,10 @@ impl<'a> Walk<'a> {
             LayerLayout::PostNorm => {
                 self.attention_forward();
                 self.post_norm_forward();
+                if self.config.is_decoder {
+                    self.cross_attention_forward();
+                    self.post_norm_forward();
+                }
                 self.feed_forward_forward();
                 self.post_norm_forward();
             }
@@ -282,6 +468,10 @@ impl<'a> Walk<'a> {
                     self.ledger.take(self.hidden + self.statistics);
                 }
                 self.attention_forward();
+                if self.config.is_decoder {
+                    self.ledger.take(self.hidden + self.statistics);
+                    self.cross_attention_forward();
+                }
                 self.ledger.take(self.hidden + self.statistics);
                 self.feed_forward_forward();
                 if self.config.layer_layout == LayerLayout::Parallel {
@@ -301,11 +491,67 @@ impl<'a> Walk<'a> {
         self.linear_forward(self.attention_output());
     }
 
+    /// Queries of a decoder, or keys and values of the encoder.
+    fn cross_product(&self, parts: usize) -> Product {
+        Product {
+            inputs: self.config.hidden_size,
+            outputs: parts * self.config.hidden_size,
+            part: self.config.hidden_size,
+            activates: false,
+        }
+    }
+
+    /// To the output of a decoder's second attention.
+    fn cross_attention_forward(&mut self) {
+        self.linear_forward(self.cross_product(1));
+        self.linear_forward(self.cross_product(2));
+        self.ledger.take(self.qkv);
+        let apart = stored(2 * self.size.tokens * self.config.hidden_size, self.dtype);
+        self.ledger.give(self.hidden + apart);
+        self.attention(false);
+        self.linear_forward(self.attention_output());
+    }
+
+    /// As [`Self::attention_backward`]. The gradient of the encoder's output is new in the last layer.
+    fn cross_attention_backward(&mut self, layer: usize, is_own: bool, is_new: bool) {
+        let tokens = self.size.tokens;
+        self.ledger.take(self.context); // its gradient
+        self.linear_backward(tokens, self.attention_output().extents(), self.dtype);
+        if is_own {
+            self.ledger.give(self.hidden);
+        }
+        self.attention(true);
+        self.ledger.give(self.qkv + 2 * self.context + self.log_sums); // context and its gradient
+        let apart = stored(2 * tokens * self.config.hidden_size, self.dtype);
+        self.ledger.take(self.hidden + apart);
+        self.ledger.give(self.qkv); // their gradient, together
+        if layer + 1 == self.config.num_hidden_layers {
+            self.ledger.take(self.hidden);
+        }
+        self.linear_backward(tokens, self.cross_product(2).extents(), self.dtype);
+        self.ledger.give(apart);
+        if is_new {
+            self.ledger.take(self.hidden);
+        }
+        self.linear_backward(tokens, self.cross_product(1).extents(), self.dtype);
+        self.ledger.give(self.hidden); // the gradient of queries
+        self.ledger.give(self.hidden); // the half's input
+    }
+
+    /// Whether the inner values are activated and dropped out by themselves.
+    fn drops_inner(&self) -> bool {
+        !self.config.is_gated && self.config.inner_dropout > 0.0
+    }
+
     /// To the output of the feed-forward half.
     fn feed_forward_forward(&mut self) {
         self.linear_forward(self.first());
         if self.config.is_gated {
             self.ledger.take(self.inner);
+        }
+        if self.drops_inner() {
+            self.ledger.take(self.inner);
+            self.ledger.borrow([self.inner]);
         }
         self.linear_forward(self.second());
     }
@@ -319,9 +565,6 @@ impl<'a> Walk<'a> {
     /// Forward, and back to the gradient of the last hidden states. Few rows: all of it counts as kept.
     fn head(&mut self) {
         let width = self.config.hidden_size;
-        if self.config.norms_output {
-            self.ledger.take(self.hidden + self.statistics);
-        }
         let sequences = self.size.sequences;
         let pooled = stored(sequences * width, DType::F32);
         let logits = stored(sequences * self.labels, DType::F32);
@@ -338,10 +581,6 @@ impl<'a> Walk<'a> {
         }
         self.ledger.take(self.hidden); // the gradient
         self.ledger.give(self.hidden); // the last hidden states
-        if self.config.norms_output {
-            self.pre_norm_backward(self.config.hidden_size);
-            self.ledger.give(self.hidden); // what was normed
-        }
     }
 
     /// From the gradient of the layer's output to that of its input, one `hidden` each.
@@ -351,6 +590,10 @@ impl<'a> Walk<'a> {
             LayerLayout::PostNorm => {
                 self.post_norm_backward(of_feed_forward);
                 self.feed_forward_backward(of_feed_forward, false);
+                if self.config.is_decoder {
+                    self.post_norm_backward(of_attention);
+                    self.cross_attention_backward(layer, of_attention, false);
+                }
                 self.post_norm_backward(of_attention);
                 self.attention_backward(of_attention, false);
             }
@@ -360,6 +603,12 @@ impl<'a> Walk<'a> {
                 self.feed_forward_backward(of_feed_forward, true);
                 self.pre_norm_backward(self.config.hidden_size);
                 self.ledger.give(2 * self.hidden); // the gradient, and what was normed
+                if self.config.is_decoder {
+                    self.copy_gradient(of_attention);
+                    self.cross_attention_backward(layer, of_attention, true);
+                    self.pre_norm_backward(self.config.hidden_size);
+                    self.ledger.give(2 * self.hidden);
+                }
                 self.copy_gradient(of_attention);
                 self.attention_backward(of_attention, self.norms_input(layer));
                 if self.norms_input(layer) {
@@ -403,6 +652,9 @@ impl<'a> Walk<'a> {
         if self.config.is_gated {
             self.ledger.take(self.intermediate); // its gradient
             self.ledger.give(self.intermediate + self.inner);
+        }
+        if self.drops_inner() {
+            self.ledger.give(self.inner);
         }
         if is_new {
             self.ledger.take(self.hidden);
@@ -459,7 +711,12 @@ impl<'a> Walk<'a> {
 
     /// A product with every token: packed weights, perhaps the activated input, and the output, which stays.
     fn linear_forward(&mut self, product: Product) {
-        let (tokens, Product { inputs, outputs, .. }) = (self.size.tokens, product);
+        self.linear_of_rows(self.size.tokens, product);
+    }
+
+    /// As [`Self::linear_forward`] with so many rows.
+    fn linear_of_rows(&mut self, tokens: usize, product: Product) {
+        let Product { inputs, outputs, .. } = product;
         let output = stored(tokens * outputs, self.dtype);
         let activated = if product.activates {
             stored(tokens * inputs, self.dtype)
@@ -481,18 +738,43 @@ impl<'a> Walk<'a> {
             .borrow([right_factor_bytes(inputs, outputs, dtype), product_bytes(rows, inputs)]);
     }
 
-    /// Forward: the context and the logarithms of the softmax's denominators, which stay. Backward: the gradient of queries,
-    /// keys and values.
+    /// Forward: the context and the logarithms of the softmax's denominators, which stay, and with relative positions what is
+    /// made of those. Backward: the gradient of queries, keys and values.
     fn attention(&mut self, backward: bool) {
+        let (longest, head_dim, [rows, terms]) = (self.size.longest, self.config.head_dim, self.positions);
+        let columns = terms * self.config.hidden_size;
+        let projected = self.of_positions(columns, self.dtype);
+        let dropped = match self.config.embedding_dropout > 0.0 {
+            false => 0,
+            true => self.of_positions(self.config.hidden_size, self.dtype),
+        };
+        if terms > 0 && !backward {
+            self.ledger.take(dropped);
+            self.linear_of_rows(rows, self.position_product());
+        }
         let taken = if backward {
             self.qkv
         } else {
             self.context + self.log_sums
         };
         self.ledger.take(taken);
-        let (longest, head_dim) = (self.size.longest, self.config.head_dim);
-        self.ledger
-            .borrow([attention_bytes(longest, head_dim, self.dtype, backward)]);
+        let workspace = match self.config.relative {
+            None => attention_bytes(longest, head_dim, self.dtype, backward),
+            Some(_) => disentangled_attention_bytes(longest, head_dim, terms, self.dtype, backward),
+        };
+        if terms == 0 || !backward {
+            return self.ledger.borrow([workspace]);
+        }
+        let sums = stored(position_sums(self.size.tokens) * rows * columns, DType::F32);
+        self.ledger.take(sums);
+        self.ledger.borrow([workspace]);
+        self.ledger.take(projected); // their gradient
+        self.ledger.give(sums + projected);
+        // Its gradient is new where it is dropped out, and else that of the last layer that is gone through.
+        let of_input = self.of_positions(self.config.hidden_size, self.dtype);
+        self.ledger.take(of_input);
+        self.linear_backward(rows, self.position_product().extents(), self.dtype);
+        self.ledger.give(projected + dropped + of_input);
     }
 
     /// Turns the gradient in place; `copies` if dropout makes that of one input another than that of the residual.
@@ -526,12 +808,25 @@ impl<'a> Walk<'a> {
             self.ledger.borrow([self.qkv, self.head_statistics]);
         }
         self.attention(false);
+        self.give_projected_positions();
         self.ledger.give(self.log_sums);
         self.linear_forward(self.attention_output());
         self.ledger.give(self.qkv + self.context);
         if is_post {
             self.post_norm_forward();
             self.ledger.give(self.hidden + self.statistics / 2); // normed values
+        }
+        if self.config.is_decoder {
+            // As much as the first attention, beside queries, keys and values before they are put together.
+            self.ledger.take(self.qkv);
+            self.ledger.take(self.qkv);
+            self.ledger.give(self.qkv);
+            self.attention(false);
+            self.ledger.give(self.log_sums);
+            self.linear_forward(self.attention_output());
+            self.ledger.give(self.qkv + self.context);
+            self.ledger.borrow([self.hidden, self.hidden]);
+            self.ledger.give(self.hidden);
         }
         // The layer's input is no residual any more, but of parallel halves.
         if !keeps_input && !is_parallel {
@@ -549,6 +844,11 @@ impl<'a> Walk<'a> {
             self.ledger.take(self.inner);
             self.ledger.give(self.intermediate);
         }
+        if self.drops_inner() && keeps_input {
+            self.ledger.take(self.inner);
+            self.ledger.borrow([self.inner]);
+            self.ledger.give(self.inner);
+        }
         self.linear_forward(self.second());
         self.ledger.give(self.inner);
         if is_post {
@@ -559,6 +859,21 @@ impl<'a> Walk<'a> {
             self.ledger.give(self.hidden);
         }
         self.ledger.give(self.hidden); // the sum behind attention
+    }
+}
+
+impl Walk<'_> {
+    /// What attention made of positions, once it is not kept.
+    fn give_projected_positions(&mut self) {
+        let [_, terms] = self.positions;
+        if terms > 0 {
+            let columns = terms * self.config.hidden_size;
+            let dropped = match self.config.embedding_dropout > 0.0 {
+                false => 0,
+                true => self.of_positions(self.config.hidden_size, self.dtype),
+            };
+            self.ledger.give(self.of_positions(columns, self.dtype) + dropped);
+        }
     }
 }
 

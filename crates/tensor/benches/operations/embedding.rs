@@ -20,7 +20,7 @@ fn run(shape: Hidden) -> impl Fn(&Tape, &[Var]) -> Result<Var> {
     let words: Vec<u32> = (0..shape.tokens).map(|_| random.below(ROWS[0]) as u32).collect();
     let positions: Vec<u32> = (0..shape.tokens).map(|token| (token % 128) as u32).collect();
     let types = vec![0u32; shape.tokens];
-    move |tape, of| ops::embedding_sum(tape, &[(&of[0], &words), (&of[1], &positions), (&of[2], &types)])
+    move |tape, of| ops::embedding_sum(tape, &[(&of[0], &words), (&of[1], &positions), (&of[2], &types)], 1.0)
 }
 
 #[divan::bench(args = hidden())]

@@ -9,21 +9,21 @@ use crate::{Error, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "embedding_sum";
 
-/// Σ over the tables of `table[ids]`.
+/// Σ over the tables of `table[ids]`, of which the first is multiplied by `scale`.
 ///
 /// # Shapes
 /// Each table: `[rows, hidden_size]` with its ids `[tokens]`. Returns `[tokens, hidden_size]`.
 ///
 /// # Errors
 /// [`Error::Id`] if an id is outside of its table, [`Error::Shape`] if the tables or ids do not fit each other.
-pub fn embedding_sum(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
+pub fn embedding_sum(tape: &Tape, tables: &[(&Var, &[u32])], scale: f64) -> Result<Var> {
     let Some((first, _)) = tables.first() else {
         return Err(Error::shape(NAME, "tables", &[0], "at least one table"));
     };
-    with_real!(NAME, first.value(), T => run::<T>(tape, tables))
+    with_real!(NAME, first.value(), T => run::<T>(tape, tables, T::from_f64(scale)))
 }
 
-fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
+fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])], scale: T) -> Result<Var> {
     let [_, hidden_size] = tables[0].0.dims2(NAME, "table")?;
     let tokens = tables[0].1.len();
     let mut sources = Vec::with_capacity(tables.len());
@@ -53,7 +53,9 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
                 for (index, (table, ids)) in sources.iter().enumerate() {
                     let source = &table[ids[first + token] as usize * hidden_size..][..hidden_size];
                     if index == 0 {
-                        row.copy_from_slice(source);
+                        row.iter_mut()
+                            .zip(source)
+                            .for_each(|(row, &source)| *row = source * scale);
                     } else {
                         reduce::add(row, source);
                     }
@@ -70,11 +72,12 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])]) -> Result<Var> {
                 .collect();
             move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
                 let gradient = gradient.slice::<T>(NAME, "gradient")?;
-                for (table, ids) in &tables {
+                for (index, (table, ids)) in tables.iter().enumerate() {
+                    let factor = if index == 0 { scale } else { T::ONE };
                     gradients.update_rows::<T>(table, ids, |sum| {
                         for (row, &id) in gradient.chunks_exact(hidden_size.max(1)).zip(ids) {
                             let sum = &mut sum[id as usize * hidden_size..][..hidden_size];
-                            reduce::add(sum, row);
+                            sum.iter_mut().zip(row).for_each(|(sum, &value)| *sum += value * factor);
                         }
                     });
                 }
@@ -94,7 +97,11 @@ mod tests {
     #[test]
     fn gradients_with_repeated_ids() {
         check(vec![normal(1, &[6, 4]), normal(2, &[3, 4])], |tape, inputs| {
-            embedding_sum(tape, &[(&inputs[0], &[5, 0, 5, 2, 5]), (&inputs[1], &[0, 1, 2, 0, 1])])
+            embedding_sum(
+                tape,
+                &[(&inputs[0], &[5, 0, 5, 2, 5]), (&inputs[1], &[0, 1, 2, 0, 1])],
+                1.5,
+            )
         });
     }
 
@@ -108,7 +115,7 @@ mod tests {
             for ids in ids {
                 let tape = Tape::recording();
                 let table = tape.parameter(&parameters, id);
-                let mut output = embedding_sum(&tape, &[(&table, ids)]).unwrap();
+                let mut output = embedding_sum(&tape, &[(&table, ids)], 1.0).unwrap();
                 if also_linear {
                     let parts = [ops::Affine {
                         weight: &table,
@@ -139,7 +146,7 @@ mod tests {
     fn an_id_outside_of_its_table_is_named() {
         let tape = Tape::inference();
         let table = tape.constant(normal(1, &[6, 4]));
-        let error = embedding_sum(&tape, &[(&table, &[1, 6])]).unwrap_err();
+        let error = embedding_sum(&tape, &[(&table, &[1, 6])], 1.0).unwrap_err();
         assert_eq!(
             error.to_string(),
             "embedding_sum: id 6 at position 1 is outside of a table of 6 rows"

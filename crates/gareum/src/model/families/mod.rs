@@ -1,6 +1,8 @@
 //! The families of checkpoints: how each one's `config.json` is read and what its tensors are called.
 
+mod bart;
 mod bert;
+mod deberta_v2;
 mod decoder;
 mod distilbert;
 mod electra;
@@ -38,6 +40,12 @@ pub enum Family {
     Qwen3,
     /// GPT-NeoX, Pythia, polyglot-ko, KoAlpaca.
     GptNeox,
+    /// DeBERTa-v2 and -v3.
+    DebertaV2,
+    /// BART, KoBART.
+    Bart,
+    /// mBART.
+    Mbart,
 }
 
 /// What a family calls its tensors. Every name but the head's stands behind `prefix` and a dot; a layer's names stand
@@ -55,14 +63,24 @@ pub(crate) struct Names {
     pub query_key_value: &'static [&'static str],
     pub query_norm: &'static str,
     pub key_norm: &'static str,
+    /// Keys and queries of relative positions.
+    pub position_key_query: [&'static str; 2],
     pub attention_output: &'static str,
     pub attention_norm: &'static str,
+    /// Attention of a decoder to the encoder.
+    pub cross_query_key_value: [&'static str; 3],
+    pub cross_output: &'static str,
+    pub cross_norm: &'static str,
     /// One weight, or two of a gated half: what is activated, and what it is multiplied with.
     pub intermediate: &'static [&'static str],
     pub output: &'static str,
     pub feed_forward_norm: &'static str,
     /// The norm behind the last layer.
     pub output_norm: &'static str,
+    pub relative_positions: &'static str,
+    pub relative_norm: &'static str,
+    pub convolution: &'static str,
+    pub convolution_norm: &'static str,
     /// The head's hidden product, with its prefix where it has one.
     pub head_dense: &'static str,
     /// The norm behind it.
@@ -83,12 +101,20 @@ const BERT: Names = Names {
     query_key_value: &["attention.self.query", "attention.self.key", "attention.self.value"],
     query_norm: "",
     key_norm: "",
+    position_key_query: ["", ""],
     attention_output: "attention.output.dense",
     attention_norm: "attention.output.LayerNorm",
+    cross_query_key_value: ["", "", ""],
+    cross_output: "",
+    cross_norm: "",
     intermediate: &["intermediate.dense"],
     output: "output.dense",
     feed_forward_norm: "output.LayerNorm",
     output_norm: "",
+    relative_positions: "",
+    relative_norm: "",
+    convolution: "",
+    convolution_norm: "",
     head_dense: "bert.pooler.dense",
     head_norm: "",
     classifier: "classifier",
@@ -96,7 +122,7 @@ const BERT: Names = Names {
 
 impl Family {
     /// `model_type` of `config.json` for each family.
-    pub const MODEL_TYPES: [(&'static str, Self); 12] = [
+    pub const MODEL_TYPES: [(&'static str, Self); 15] = [
         ("bert", Self::Bert),
         ("roberta", Self::Roberta),
         ("xlm-roberta", Self::XlmRoberta),
@@ -109,6 +135,9 @@ impl Family {
         ("qwen2", Self::Qwen2),
         ("qwen3", Self::Qwen3),
         ("gpt_neox", Self::GptNeox),
+        ("deberta-v2", Self::DebertaV2),
+        ("bart", Self::Bart),
+        ("mbart", Self::Mbart),
     ];
 
     /// The family that a `model_type` names.
@@ -134,6 +163,9 @@ impl Family {
             Self::Qwen2 => "Qwen2ForSequenceClassification",
             Self::Qwen3 => "Qwen3ForSequenceClassification",
             Self::GptNeox => "GPTNeoXForSequenceClassification",
+            Self::DebertaV2 => "DebertaV2ForSequenceClassification",
+            Self::Bart => "BartForSequenceClassification",
+            Self::Mbart => "MBartForSequenceClassification",
         }
     }
 
@@ -146,15 +178,25 @@ impl Family {
             Self::ModernBert => &modernbert::NAMES,
             Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => &decoder::NAMES,
             Self::GptNeox => &gpt_neox::NAMES,
+            Self::DebertaV2 => &deberta_v2::NAMES,
+            Self::Bart | Self::Mbart => &bart::NAMES,
+        }
+    }
+
+    /// Those of the decoder, where a family has one.
+    pub(crate) fn decoder_names(self) -> &'static Names {
+        match self {
+            Self::Bart | Self::Mbart => &bart::DECODER_NAMES,
+            _ => self.names(),
         }
     }
 
     /// The key of `config.json` for the dropout rate of the head.
     pub(crate) fn classifier_dropout_key(self) -> &'static str {
-        if self == Self::DistilBert {
-            "seq_classif_dropout"
-        } else {
-            "classifier_dropout"
+        match self {
+            Self::DistilBert => "seq_classif_dropout",
+            Self::DebertaV2 => "cls_dropout",
+            _ => "classifier_dropout",
         }
     }
 
@@ -167,6 +209,8 @@ impl Family {
             Self::ModernBert => modernbert::read(keys),
             Self::Llama | Self::Mistral | Self::Qwen2 | Self::Qwen3 => decoder::read(keys, self),
             Self::GptNeox => gpt_neox::read(keys),
+            Self::DebertaV2 => deberta_v2::read(keys),
+            Self::Bart | Self::Mbart => bart::read(keys, self),
         }
     }
 }
