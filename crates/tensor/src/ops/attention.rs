@@ -78,6 +78,7 @@ pub fn attention(
         scale: shape.scale.unwrap_or(1.0 / (head_dim as f64).sqrt()),
         head_dim,
         dropout: dropout.map(|dropout| dropout.with_rows_per_token(shape.heads.queries)),
+        records: tape.records(),
     };
     with_float!(NAME, qkv.value(), S => run::<S>(tape, qkv, layout))
 }
@@ -101,6 +102,8 @@ pub(super) struct Layout {
     pub scale: f64,
     pub head_dim: usize,
     pub dropout: Option<Dropout>,
+    /// Whether a gradient will be asked for.
+    pub records: bool,
 }
 
 /// One head of keys of one sequence, with the heads of queries that it serves.
@@ -362,7 +365,7 @@ impl WorkspaceSizes {
         let only_backward = |len: usize| if backward { len } else { 0 };
         // Gradients of queries are summed up here too, once their scores have been used.
         let scores = block * rows.max(head_dim).next_multiple_of(COLUMNS);
-        let rounded = block * rows.next_multiple_of(group);
+        let rounded = block * rows.next_multiple_of(COLUMNS);
         let sums = rows * head_dim.next_multiple_of(COLUMNS);
         Self {
             packed: [
@@ -480,7 +483,6 @@ fn forward_unit<S: Float>(
         for (block, queries) in query_blocks(unit.rows) {
             let keys = layout.keys(block, queries, unit.rows);
             let width = keys.len().next_multiple_of(COLUMNS);
-            let whole = keys.len().next_multiple_of(S::Dot::GROUP);
             multiply_here(
                 q.part(block, queries).left(q_space),
                 all_keys.keys(&keys),
@@ -492,27 +494,20 @@ fn forward_unit<S: Float>(
                 || {
                     let rows = scores
                         .chunks_exact_mut(width)
-                        .zip(probabilities.chunks_exact_mut(whole));
+                        .zip(probabilities.chunks_exact_mut(width));
                     for (row, (scores, probabilities)) in rows.take(queries).enumerate() {
                         let token = block + row;
-                        let seen = layout.window.of(token, unit.rows);
-                        let (from, to) = (seen.start - keys.start, seen.end - keys.start);
-                        let scores = &mut scores[from..to];
-                        let (log_sum, inverse) = exponentials(scores, layout.scale());
+                        let seen = Seen {
+                            keys: layout.window.of(token, unit.rows),
+                            first: keys.start,
+                            row: (unit.first + token) * layout.heads.queries + head,
+                        };
+                        let log_sum = layout.softmax(&seen, scores, probabilities);
                         log_sums.row(token)[0] = log_sum;
-                        if let Some(dropout) = layout.dropout {
-                            let index = (unit.first + token) * layout.heads.queries + head;
-                            dropout.apply_part(index, seen.start, scores);
-                        }
-                        probabilities[..from].fill(S::default());
-                        for (probability, &score) in probabilities[from..to].iter_mut().zip(&*scores) {
-                            *probability = S::narrow(score * inverse);
-                        }
-                        probabilities[to..].fill(S::default());
                     }
                 },
             );
-            values.multiply(probabilities, queries, whole, &keys, sums);
+            values.multiply(probabilities, queries, width, &keys, sums);
             store(sums, out, block, queries, layout, S::Real::ONE);
         }
     }
@@ -540,19 +535,107 @@ pub(super) fn store<S: Float>(
     );
 }
 
-/// Turns a row of scores into e^(scale · (score − the largest)). Returns ln Σ e^(scale · score) and the inverse of the sum.
-#[inline(always)]
-pub(super) fn exponentials<R: Real>(scores: &mut [R], scale: R) -> (R, R) {
-    let largest = reduce::max(scores);
-    for score in scores.iter_mut() {
-        *score = ((*score - largest) * scale).exp();
+/// Elements that loops over a row take at a time: what they work on is filled up to that, so that nothing of it is left to a
+/// loop that is not vectorised.
+const LANES: usize = 16;
+
+/// The keys that the query of a row of scores sees.
+pub(super) struct Seen {
+    pub keys: Range<usize>,
+    /// The key of the first column.
+    pub first: usize,
+    /// The row of the dropout mask.
+    pub row: usize,
+}
+
+impl Seen {
+    /// Fills up the columns that are seen; returns the columns to work on.
+    #[inline(always)]
+    fn fill_up<R: Real>(&self, scores: &mut [R]) -> Range<usize> {
+        let (from, to) = (self.keys.start - self.first, self.keys.end - self.first);
+        let columns = from / LANES * LANES..to.next_multiple_of(LANES);
+        let nothing = R::from_f64(f64::NEG_INFINITY);
+        scores[columns.start..from].fill(nothing);
+        scores[to..columns.end].fill(nothing);
+        columns
     }
-    let sum = reduce::sum(
-        scores,
-        #[inline(always)]
-        |score| score,
-    );
-    (largest * scale + sum.ln(), R::ONE / sum)
+}
+
+impl Layout {
+    /// Turns a row of scores into probabilities, with dropout. Returns ln Σ e^(scale · score) where a gradient will be asked for.
+    #[inline(always)]
+    pub(super) fn softmax<S: Float>(&self, seen: &Seen, scores: &mut [S::Real], out: &mut [S]) -> S::Real {
+        let columns = seen.fill_up(scores);
+        out[..columns.start].fill(S::default());
+        out[columns.end..].fill(S::default());
+        let (scores, scale) = (&mut scores[columns.clone()], self.scale::<S::Real>());
+        let largest = reduce::max(scores);
+        for score in scores.iter_mut() {
+            *score = ((*score - largest) * scale).exp();
+        }
+        let sum = reduce::sum(
+            scores,
+            #[inline(always)]
+            |score| score,
+        );
+        if let Some(dropout) = self.dropout {
+            dropout.apply_part(seen.row, seen.first + columns.start, scores);
+        }
+        let inverse = S::Real::ONE / sum;
+        for (out, &score) in out[columns].iter_mut().zip(&*scores) {
+            *out = S::narrow(score * inverse);
+        }
+        match self.records {
+            true => largest * scale + sum.ln(),
+            false => S::Real::ZERO,
+        }
+    }
+
+    /// From a row of scores, what [`Layout::softmax`] returned for it, the gradient of its probabilities and rowsum(do ∘ o):
+    /// P ∘ M and dS.
+    #[inline(always)]
+    pub(super) fn softmax_gradient<S: Float>(
+        &self,
+        seen: &Seen,
+        scores: &mut [S::Real],
+        gradient: &[S::Real],
+        [log_sum, row_sum]: [S::Real; 2],
+        [out_p, out_s]: [&mut [S]; 2],
+    ) {
+        let columns = seen.fill_up(scores);
+        for out in [&mut *out_p, &mut *out_s] {
+            out[..columns.start].fill(S::default());
+            out[columns.end..].fill(S::default());
+        }
+        let (p, scale) = (&mut scores[columns.clone()], self.scale::<S::Real>());
+        for p in p.iter_mut() {
+            *p = (*p * scale - log_sum).exp();
+        }
+        let first = seen.first + columns.start;
+        let out = out_p[columns.clone()].iter_mut().zip(&mut out_s[columns.clone()]);
+        let values = p.iter().zip(&gradient[columns]).zip(out);
+        match self.dropout {
+            None => {
+                for ((&p, &g), (out_p, out_s)) in values {
+                    *out_p = S::narrow(p);
+                    *out_s = S::narrow(p * (g - row_sum));
+                }
+            }
+            Some(dropout) => {
+                let mask = dropout.row(seen.row);
+                let scale = dropout.scale::<S::Real>();
+                for (key, ((&p, &g), (out_p, out_s))) in values.enumerate() {
+                    let kept = if mask.keeps((first + key) as u32) {
+                        scale
+                    } else {
+                        S::Real::ZERO
+                    };
+                    *out_p = S::narrow(p * kept);
+                    *out_s = S::narrow(p * (g * kept - row_sum));
+                }
+            }
+        }
+    }
 }
 
 /// What the forward pass left behind, and the gradient of its output.
@@ -561,6 +644,17 @@ struct Saved<'a, S: Float> {
     output: &'a [S],
     d_output: &'a [S],
     log_sums: &'a [S::Real],
+}
+
+/// Σ a b
+#[inline(always)]
+pub(super) fn product_sum<S: Float>(a: &[S], b: &[S]) -> S::Real {
+    reduce::sum2(
+        a,
+        b,
+        #[inline(always)]
+        |a: S, b: S| a.widen() * b.widen(),
+    )
 }
 
 /// Writes the gradients of queries, keys and values.
@@ -593,67 +687,34 @@ fn backward_unit<S: Float>(
             let [q, o, d_o] = [q, o, d_o].map(|head| head.part(block, queries));
             let keys = layout.keys(block, queries, unit.rows);
             let width = keys.len().next_multiple_of(COLUMNS);
-            let whole = keys.len().next_multiple_of(S::Dot::GROUP);
             multiply_here(q.left(left_space), all_keys.keys(&keys), false, scores);
             multiply_here(d_o.left(left_space), all_values.keys(&keys), false, gradients);
-            // P ∘ M and dS
             vectorised(
                 #[inline(always)]
                 || {
                     let scores = scores.chunks_exact_mut(width).zip(gradients.chunks_exact(width));
-                    let rounded = rounded_p.chunks_exact_mut(whole).zip(rounded_g.chunks_exact_mut(whole));
-                    for (row, ((p, g), (out_p, out_g))) in scores.zip(rounded).take(queries).enumerate() {
-                        let seen = layout.window.of(block + row, unit.rows);
-                        let (from, to) = (seen.start - keys.start, seen.end - keys.start);
-                        for out in [&mut *out_p, &mut *out_g] {
-                            out[..from].fill(S::default());
-                            out[to..].fill(S::default());
-                        }
-                        let (p, g) = (&mut p[from..to], &g[from..to]);
-                        let (out_p, out_g) = (&mut out_p[from..to], &mut out_g[from..to]);
-                        let row_sum = reduce::sum2(
-                            o.row(row),
-                            d_o.row(row),
-                            #[inline(always)]
-                            |o: S, d_o: S| o.widen() * d_o.widen(),
-                        );
+                    let rounded = rounded_p.chunks_exact_mut(width).zip(rounded_g.chunks_exact_mut(width));
+                    for (row, ((scores, gradient), (out_p, out_g))) in scores.zip(rounded).take(queries).enumerate() {
                         let index = (unit.first + block + row) * layout.heads.queries + head;
-                        let log_sum = saved.log_sums[index];
-                        let scale = layout.scale::<S::Real>();
-                        for p in p.iter_mut() {
-                            *p = (*p * scale - log_sum).exp();
-                        }
-                        match layout.dropout {
-                            None => {
-                                for ((&p, &g), (out_p, out_g)) in p.iter().zip(g).zip(out_p.iter_mut().zip(out_g)) {
-                                    *out_p = S::narrow(p);
-                                    *out_g = S::narrow(p * (g - row_sum));
-                                }
-                            }
-                            Some(dropout) => {
-                                let mask = dropout.row(index);
-                                let scale = dropout.scale::<S::Real>();
-                                let out = out_p.iter_mut().zip(out_g);
-                                for (key, ((&p, &g), (out_p, out_g))) in p.iter().zip(g).zip(out).enumerate() {
-                                    let keeps = mask.keeps((seen.start + key) as u32);
-                                    let kept = if keeps { scale } else { S::Real::ZERO };
-                                    *out_p = S::narrow(p * kept);
-                                    *out_g = S::narrow(p * (g * kept - row_sum));
-                                }
-                            }
-                        }
+                        let seen = Seen {
+                            keys: layout.window.of(block + row, unit.rows),
+                            first: keys.start,
+                            row: index,
+                        };
+                        let row_sums = [saved.log_sums[index], product_sum(o.row(row), d_o.row(row))];
+                        layout.softmax_gradient(&seen, scores, gradient, row_sums, [out_p, out_g]);
                     }
                 },
             );
             // dq = dS k
             let d_query = &mut *scores;
-            keys_right.multiply(rounded_g, queries, whole, &keys, d_query);
+            keys_right.multiply(rounded_g, queries, width, &keys, d_query);
             store(d_query, &mut d_queries[member], block, queries, layout, layout.scale());
             // dk += dSᵀ q and dv += (P ∘ M)ᵀ do
             let transposed = lines::<S>(keys.len(), queries);
             let add = layout.is_limited() || block > 0 || member > 0;
             for (rounded, right, sums) in [(&*rounded_g, q, &mut *d_key), (&*rounded_p, d_o, &mut *d_value)] {
-                let row = |row: usize| &rounded[row * whole..][..keys.len()];
+                let row = |row: usize| &rounded[row * width..][..keys.len()];
                 pack_elements::<S, S, ROWS>(left_space, transposed, row, |value| value);
                 multiply_here(
                     Left::packed(left_space, transposed),

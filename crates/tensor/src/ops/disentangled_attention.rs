@@ -13,7 +13,7 @@
 use rayon::prelude::*;
 
 use super::attention::{
-    Head, Layout, QUERY_BLOCK, Unit, check_starts, exponentials, lines, longest_first, query_blocks, store,
+    Head, Layout, QUERY_BLOCK, Seen, Unit, check_starts, lines, longest_first, product_sum, query_blocks, store,
 };
 use super::heads::{Heads, Part, Window};
 use crate::buffer::{Buffer, stored_bytes};
@@ -73,6 +73,7 @@ pub fn disentangled_attention(
         scale: disentangled_scale(head_dim, terms),
         head_dim,
         dropout: dropout.map(|dropout| dropout.with_rows_per_token(heads.queries)),
+        records: tape.records(),
     };
     let shape = Shape::new(layout, positions)?;
     with_float!(NAME, qkv.value(), S => run::<S>(tape, qkv, positions.projections, shape))
@@ -277,7 +278,7 @@ impl<S: Float> Band<'_, S> {
         }
     }
 
-    /// From the gradient of the scores of a block of queries, of rows `whole` apart: adds to the gradients of all rows of
+    /// From the gradient of the scores of a block of queries, whose rows are `apart` elements apart: adds to the gradients of all rows of
     /// the sequence (`d_rows`, which begin at row `first_row`) and of lines.
     #[allow(clippy::too_many_arguments, reason = "places to work in, and what is summed up")]
     fn backward(
@@ -285,7 +286,7 @@ impl<S: Float> Band<'_, S> {
         rows: Head<'_, S>,
         [first, queries]: [usize; 2],
         gradients: &[S],
-        whole: usize,
+        apart: usize,
         spaces: [&mut [S]; 3],
         (d_rows, first_row): (&mut [S::Real], usize),
         d_lines: &mut [S::Real],
@@ -303,9 +304,9 @@ impl<S: Float> Band<'_, S> {
                     for (row, tile) in tile.chunks_exact_mut(stride).take(in_block).enumerate() {
                         let tile = &mut tile[block.start(row)..][..block.columns[1]];
                         match self.term {
-                            Term::ContentToPosition => tile.copy_from_slice(&gradients[row * whole..][..self.tokens]),
+                            Term::ContentToPosition => tile.copy_from_slice(&gradients[row * apart..][..self.tokens]),
                             Term::PositionToContent => {
-                                let of_key = gradients[block.rows[0] + row..].iter().step_by(whole);
+                                let of_key = gradients[block.rows[0] + row..].iter().step_by(apart);
                                 tile.iter_mut()
                                     .zip(of_key)
                                     .for_each(|(tile, &gradient)| *tile = gradient);
@@ -381,7 +382,7 @@ impl WorkspaceSizes {
         let of_term = |term: usize, len: usize| if term < terms { len } else { 0 };
         // Gradients of queries are summed up here too, once their scores have been used.
         let scores = queries * rows.max(head_dim).next_multiple_of(COLUMNS);
-        let rounded = queries * rows.next_multiple_of(group);
+        let rounded = queries * rows.next_multiple_of(COLUMNS);
         let sums = |rows: usize| rows * head_dim.next_multiple_of(COLUMNS);
         // Lines before the first of a block come along up to a whole panel.
         let tile = of_term(0, queries * (lines + COLUMNS).next_multiple_of(COLUMNS));
@@ -597,23 +598,19 @@ fn forward_unit<S: Float>(
             || {
                 let rows = scores
                     .chunks_exact_mut(width)
-                    .zip(probabilities.chunks_exact_mut(whole));
+                    .zip(probabilities.chunks_exact_mut(width));
                 for (row, (scores, probabilities)) in rows.take(queries).enumerate() {
                     let token = block + row;
-                    let scores = &mut scores[..unit.rows];
-                    let (log_sum, inverse) = exponentials(scores, layout.scale());
-                    log_sums.row(token)[0] = log_sum;
-                    if let Some(dropout) = layout.dropout {
-                        dropout.apply_row((unit.first + token) * layout.heads.queries + unit.head, scores);
-                    }
-                    for (probability, &score) in probabilities.iter_mut().zip(&*scores) {
-                        *probability = S::narrow(score * inverse);
-                    }
-                    probabilities[unit.rows..].fill(S::default());
+                    let seen = Seen {
+                        keys: 0..unit.rows,
+                        first: 0,
+                        row: (unit.first + token) * layout.heads.queries + unit.head,
+                    };
+                    log_sums.row(token)[0] = layout.softmax(&seen, scores, probabilities);
                 }
             },
         );
-        multiply_here(Left::rows(probabilities, queries, whole, whole), values, false, sums);
+        multiply_here(Left::rows(probabilities, queries, whole, width), values, false, sums);
         store(sums, out, block, queries, layout, S::Real::ONE);
     }
 }
@@ -664,54 +661,29 @@ fn backward_unit<S: Float>(
             band.add_to(packed, rows, [block, queries], width, Scratch { left, tile, scores });
         }
         multiply_here(d_o.left(left), values.keys(&all), false, gradients);
-        // P ∘ M and dS
         vectorised(
             #[inline(always)]
             || {
                 let scores = scores.chunks_exact_mut(width).zip(gradients.chunks_exact(width));
-                let rounded = rounded_p.chunks_exact_mut(whole).zip(rounded_g.chunks_exact_mut(whole));
-                for (row, ((p, g), (out_p, out_g))) in scores.zip(rounded).take(queries).enumerate() {
-                    let (p, g) = (&mut p[..unit.rows], &g[..unit.rows]);
-                    let row_sum = reduce::sum2(
-                        o.row(row),
-                        d_o.row(row),
-                        #[inline(always)]
-                        |o: S, d_o: S| o.widen() * d_o.widen(),
-                    );
+                let rounded = rounded_p.chunks_exact_mut(width).zip(rounded_g.chunks_exact_mut(width));
+                for (row, ((scores, gradient), (out_p, out_g))) in scores.zip(rounded).take(queries).enumerate() {
                     let index = (unit.first + block + row) * layout.heads.queries + unit.head;
-                    let (log_sum, scale) = (saved.log_sums[index], layout.scale::<S::Real>());
-                    for p in p.iter_mut() {
-                        *p = (*p * scale - log_sum).exp();
-                    }
-                    match layout.dropout {
-                        None => {
-                            for ((&p, &g), (out_p, out_g)) in p.iter().zip(g).zip(out_p.iter_mut().zip(&mut *out_g)) {
-                                *out_p = S::narrow(p);
-                                *out_g = S::narrow(p * (g - row_sum));
-                            }
-                        }
-                        Some(dropout) => {
-                            let mask = dropout.row(index);
-                            let scale = dropout.scale::<S::Real>();
-                            let out = out_p.iter_mut().zip(&mut *out_g);
-                            for (key, ((&p, &g), (out_p, out_g))) in p.iter().zip(g).zip(out).enumerate() {
-                                let kept = if mask.keeps(key as u32) { scale } else { S::Real::ZERO };
-                                *out_p = S::narrow(p * kept);
-                                *out_g = S::narrow(p * (g * kept - row_sum));
-                            }
-                        }
-                    }
-                    out_p[unit.rows..].fill(S::default());
-                    out_g[unit.rows..].fill(S::default());
+                    let seen = Seen {
+                        keys: 0..unit.rows,
+                        first: 0,
+                        row: index,
+                    };
+                    let row_sums = [saved.log_sums[index], product_sum(o.row(row), d_o.row(row))];
+                    layout.softmax_gradient(&seen, scores, gradient, row_sums, [out_p, out_g]);
                 }
             },
         );
         // dq = dS k, dk += dSᵀ q and dv += (P ∘ M)ᵀ do
         let d_query = &mut *scores;
-        multiply_here(Left::rows(rounded_g, queries, whole, whole), keys_right, false, d_query);
+        multiply_here(Left::rows(rounded_g, queries, whole, width), keys_right, false, d_query);
         let transposed = lines::<S>(unit.rows, queries);
         for (rounded, of_right, sums) in [(&*rounded_g, q_part, &mut *d_key), (&*rounded_p, d_o, &mut *d_value)] {
-            let row = |row: usize| &rounded[row * whole..][..unit.rows];
+            let row = |row: usize| &rounded[row * width..][..unit.rows];
             pack_elements::<S, S, ROWS>(left, transposed, row, |value| value);
             multiply_here(Left::packed(left, transposed), of_right.right(right), block > 0, sums);
         }
@@ -722,7 +694,7 @@ fn backward_unit<S: Float>(
                 Term::PositionToContent => (k, (&mut **d_key, 0)),
             };
             let spaces: [&mut [S]; 3] = [left, right, rounded_tile];
-            band.backward(rows, [block, queries], rounded_g, whole, spaces, d_rows, d_lines);
+            band.backward(rows, [block, queries], rounded_g, width, spaces, d_rows, d_lines);
         }
         store(d_query, &mut outs[0], block, queries, layout, layout.scale());
     }

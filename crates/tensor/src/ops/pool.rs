@@ -102,7 +102,7 @@ fn take<S: Float>(tape: &Tape, hidden: &Var, taken: Vec<std::ops::Range<usize>>)
         for source in taken.clone() {
             reduce::add(row, &values[source * hidden_size..][..hidden_size]);
         }
-        row.iter_mut().for_each(|value| *value = *value * share);
+        row.iter_mut().for_each(|value| *value *= share);
     }
     let output = Tensor::from_buffer(output, &[taken.len(), hidden_size]);
     Ok(tape.push(output, &[hidden], || {
@@ -115,7 +115,7 @@ fn take<S: Float>(tape: &Tape, hidden: &Var, taken: Vec<std::ops::Range<usize>>)
                 }
                 for (row, taken) in gradient.chunks_exact_mut(hidden_size.max(1)).zip(&taken) {
                     let share = S::Real::ONE / S::Real::from_f64(taken.len() as f64);
-                    row.iter_mut().for_each(|value| *value = *value * share);
+                    row.iter_mut().for_each(|value| *value *= share);
                     for target in taken.clone() {
                         reduce::add(&mut sum[target * hidden_size..][..hidden_size], row);
                     }
