@@ -1,16 +1,17 @@
-"""Reference outputs of tiny encoders with random weights: fixtures/<family>/ for every family of FAMILIES.
+"""Reference outputs of tiny models with random weights: fixtures/<family>/ for every family of FAMILIES, and for every variant of
+VARIANTS, which has other values of a family's axes and one case only.
 
 Usage: python tests/reference/encoders.py [family ...]
 
 Weights are drawn, rounded to float32 and saved; everything is then computed in float64 by transformers. README.md lists the files and keys.
-A new family is one more entry of FAMILIES.
+A new family is one more entry of FAMILIES, a value that its config may have one of VARIANTS.
 """
 
 import json
 import sys
 from collections.abc import Callable
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ import torch
 import transformers
 from safetensors.torch import save_file
 from transformers import get_linear_schedule_with_warmup
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from dropout import keep_mask
 
@@ -36,11 +38,22 @@ class Family:
     seed: int
     config: dict
     token_types: bool = True
-    dropout_config: tuple[str, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
+    dropout_config: tuple[str | None, ...] = ("hidden_dropout_prob", "attention_probs_dropout_prob", "classifier_dropout")
     attention_output_dropout: bool = True
+    feed_forward_dropout: bool = True
+    embedding_dropout: bool = True
     head_input_dropout: bool = True
     sites: Callable | None = None  # of the config; None: those of BERT and its relatives
     ends_with_eos: bool = False  # every sequence does (mBART: but for a language's token), and those of `pair` have one more before
+    head_output_dropout: bool = True
+    cases: tuple[str, ...] = ("single", "pair", "multi_label", "regression")
+    is_variant: bool = False  # one case, no steps, no dropout
+
+    @property
+    def rates(self) -> dict[str, float]:
+        """The dropout rates of the config's keys; keys that are the same have the last."""
+        last = {"pooler_dropout": POOLER_DROPOUT, "activation_dropout": ACTIVATION_DROPOUT}.get(self.dropout_config[-1])
+        return {key: rate for key, rate in zip(self.dropout_config, (HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT, last)) if key}
 
 
 # Dropout sites beyond those of BERT, in blocks of their own (`model/mod.rs`)
@@ -159,23 +172,105 @@ FAMILIES = {
 }
 
 
+# Without token types, and with the loss of one task: the tasks are the same for all families.
+SINGLE = dict(token_types=False, cases=("single",))
+# Decoders drop out attention probabilities only. Heads are wider than hidden_size has room for, and two share one of keys.
+DECODER = SINGLE | dict(
+    dropout_config=(None, "attention_dropout", None),
+    attention_output_dropout=False,
+    feed_forward_dropout=False,
+    embedding_dropout=False,
+    head_input_dropout=False,
+    head_output_dropout=False,
+)
+DECODER_SIZES = dict(vocab_size=31, max_position_embeddings=40, num_labels=LABELS, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+DECODER_SIZES |= dict(hidden_size=16, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, intermediate_size=17)
+WIDE_HEADS = DECODER_SIZES | dict(hidden_size=13, head_dim=6)
+NEOX_SIZES = dict(DECODER_SIZES, hidden_size=21, num_attention_heads=3, rope_parameters=dict(rope_type="default", rope_theta=100.0, partial_rotary_factor=0.6))
+del NEOX_SIZES["num_key_value_heads"]
+MODERN_SIZES = dict(vocab_size=31, max_position_embeddings=40, num_labels=LABELS, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
+MODERN_SIZES |= dict(hidden_size=18, num_hidden_layers=3, num_attention_heads=3, intermediate_size=13, local_attention=5)
+MODERN = SINGLE | dict(
+    dropout_config=("embedding_dropout", "attention_dropout", "classifier_dropout"),
+    head_input_dropout=False,
+)
+FAMILIES |= {
+    "qwen2": Family("Qwen2", 21, DECODER_SIZES, **DECODER),
+    "qwen3": Family("Qwen3", 22, WIDE_HEADS, **DECODER),
+    "mistral": Family("Mistral", 23, dict(WIDE_HEADS, sliding_window=4), **DECODER),
+    "llama": Family("Llama", 24, dict(DECODER_SIZES, num_key_value_heads=4, tie_word_embeddings=True), **DECODER),
+    "gpt_neox": Family(
+        "GPTNeoX",
+        25,
+        NEOX_SIZES,
+        **SINGLE,
+        dropout_config=("hidden_dropout", "attention_dropout", None),
+        head_input_dropout=False,
+        head_output_dropout=False,
+    ),
+    "modernbert": Family("ModernBert", 26, MODERN_SIZES, **MODERN),
+}
+
+
+def rope(**parameters) -> dict:
+    return dict(rope_parameters=dict(rope_theta=100.0, **parameters))
+
+
+VARIANTS = {
+    "qwen2_sliding": Family("Qwen2", 31, dict(DECODER_SIZES, use_sliding_window=True, sliding_window=3, max_window_layers=1), **DECODER),
+    "qwen3_biases": Family("Qwen3", 32, dict(WIDE_HEADS, attention_bias=True, num_key_value_heads=1), **DECODER),
+    "mistral_global": Family("Mistral", 33, dict(DECODER_SIZES, sliding_window=None), **DECODER),
+    "llama_linear": Family("Llama", 34, DECODER_SIZES | rope(rope_type="linear", factor=2.5), **DECODER),
+    "llama_llama3": Family(
+        "Llama",
+        35,
+        dict(WIDE_HEADS, hidden_size=16, head_dim=8, attention_bias=True, mlp_bias=True)
+        | rope(rope_type="llama3", factor=4.0, low_freq_factor=1.0, high_freq_factor=4.0, original_max_position_embeddings=20),
+        **DECODER,
+    ),
+    "llama_yarn": Family(
+        "Llama",
+        36,
+        dict(WIDE_HEADS, hidden_size=16, head_dim=8) | rope(rope_type="yarn", factor=2.0, original_max_position_embeddings=20),
+        **DECODER,
+    ),
+    "gpt_neox_sequential": Family(
+        "GPTNeoX",
+        37,
+        dict(NEOX_SIZES, hidden_size=18, use_parallel_residual=False, attention_bias=False)
+        | rope(rope_type="default", partial_rotary_factor=1.0),
+        **DECODER,
+    ),
+    "modernbert_mean": Family(
+        "ModernBert",
+        38,
+        dict(MODERN_SIZES, classifier_pooling="mean", classifier_bias=True, norm_bias=True, attention_bias=True, mlp_bias=True)
+        | dict(layer_types=["sliding_attention", "full_attention", "sliding_attention"], classifier_activation="silu"),
+        **MODERN,
+    ),
+}
+VARIANTS = {name: replace(variant, is_variant=True) for name, variant in VARIANTS.items()}
+
+
 def main() -> None:
     torch.set_num_threads(1)
     transformers.utils.logging.disable_progress_bar()
-    for name in sys.argv[1:] or FAMILIES:
-        write_family(name, FAMILIES[name])
+    families = FAMILIES | VARIANTS
+    for name in sys.argv[1:] or families:
+        write_family(name, families[name])
 
 
 def write_family(name: str, family: Family) -> None:
     folder = FIXTURES / name
     rng = np.random.default_rng(family.seed)
-    model = build_model(family, rng, family.config | dict.fromkeys(family.dropout_config, 0.0))
+    model = build_model(family, rng, family.config | dict.fromkeys(family.rates, 0.0))
     model.save_pretrained(folder)
     reference, tensors = {"family": name, "seed": family.seed, "versions": versions()}, {}
     batches = draw_batches(family, model.config, rng)
     reference["cases"] = write_cases(family, folder, batches, tensors)
-    reference["ten_steps"] = write_ten_steps(load(family, folder), batches["ten_steps"], tensors)
-    reference["dropout"] = write_dropout(family, folder, batches["dropout"], tensors)
+    if not family.is_variant:
+        reference["ten_steps"] = write_ten_steps(load(family, folder), batches["ten_steps"], tensors)
+        reference["dropout"] = write_dropout(family, folder, batches["dropout"], tensors)
     save_file({key: value.detach().clone().contiguous() for key, value in tensors.items()}, folder / "reference.safetensors")
     (folder / "reference.json").write_text(layered_json(reference) + "\n")
     size = sum(file.stat().st_size for file in folder.iterdir())
@@ -201,12 +296,48 @@ def build_model(family: Family, rng: np.random.Generator, config: dict):
 def load(family: Family, folder: Path, **config):
     """The saved model in float64 with eager attention, in evaluation mode."""
     model_class = getattr(transformers, f"{family.prefix}ForSequenceClassification")
-    return model_class.from_pretrained(folder, attn_implementation="eager", dtype=torch.float64, **config).eval()
+    model = model_class.from_pretrained(folder, attn_implementation="eager", dtype=torch.float64, **config).eval()
+    with nothing_narrower(model):
+        for module in model.modules():
+            if hasattr(module, "compute_default_rope_parameters"):
+                write_frequencies(module)
+    return model
+
+
+def write_frequencies(rotary) -> None:
+    """Computes a rotary module's frequencies again, in the precision of the moment."""
+    types = rotary.rope_type if isinstance(rotary.rope_type, dict) else {None: rotary.rope_type}
+    for layer_type, rope_type in types.items():
+        compute = rotary.compute_default_rope_parameters if rope_type == "default" else ROPE_INIT_FUNCTIONS[rope_type]
+        frequencies, _ = compute(rotary.config) if layer_type is None else compute(rotary.config, layer_type=layer_type)
+        assert frequencies.dtype == torch.float64, frequencies.dtype
+        rotary.register_buffer("inv_freq" if layer_type is None else f"{layer_type}_inv_freq", frequencies, persistent=False)
+
+
+@contextmanager
+def nothing_narrower(model):
+    """Within the context, what transformers computes in float32 whatever the model's type (norms, softmax, rotary positions) is
+    computed in float64. DeBERTa computes nothing so; its scripted functions would not take part."""
+    if model.config.model_type == "deberta-v2":
+        yield
+        return
+    names = {"float32": torch.float32, "float": torch.float}
+    to_float = torch.Tensor.float
+    for name in names:
+        setattr(torch, name, torch.float64)
+    torch.Tensor.float = torch.Tensor.double
+    try:
+        yield
+    finally:
+        for name, dtype in names.items():
+            setattr(torch, name, dtype)
+        torch.Tensor.float = to_float
 
 
 def norm_parameters(model) -> set[str]:
-    """Full names of every LayerNorm's weight and bias."""
-    modules = [(prefix, module) for prefix, module in model.named_modules() if isinstance(module, torch.nn.LayerNorm)]
+    """Full names of every norm's weight and bias."""
+    is_norm = lambda module: isinstance(module, torch.nn.LayerNorm) or type(module).__name__.endswith("RMSNorm")
+    modules = [(prefix, module) for prefix, module in model.named_modules() if is_norm(module)]
     return {f"{prefix}.{name}" for prefix, module in modules for name, _ in module.named_parameters()}
 
 
@@ -269,8 +400,9 @@ def padded(batch: dict, pad_token_id: int) -> dict[str, torch.Tensor]:
 def forward_backward(model, batch: dict):
     """One forward and backward pass from zero gradients; returns the output with `logits` [batch, labels] and `loss`."""
     model.zero_grad(set_to_none=True)
-    output = model(**padded(batch, model.config.pad_token_id))
-    output.loss.backward()
+    with nothing_narrower(model):
+        output = model(**padded(batch, model.config.pad_token_id))
+        output.loss.backward()
     return output
 
 
@@ -295,7 +427,8 @@ PROBLEM_TYPES = {
 
 def write_cases(family: Family, folder: Path, batches: dict, tensors: dict) -> dict:
     described = {}
-    for case, problem_type in PROBLEM_TYPES.items():
+    for case in family.cases:
+        problem_type = PROBLEM_TYPES[case]
         model = load(family, folder, problem_type=problem_type)
         record_pass(case, model, forward_backward(model, batches[case]), tensors)
         described[case] = {"problem_type": problem_type, "batch": batches[case]}
@@ -358,7 +491,7 @@ def adamw(model) -> torch.optim.AdamW:
 
 
 def undecayed(model) -> set[str]:
-    """Biases and every LayerNorm parameter."""
+    """Biases and every norm's parameters."""
     return norm_parameters(model) | {name for name, _ in model.named_parameters() if name.endswith("bias")}
 
 
@@ -377,15 +510,19 @@ class Site:
 
 def dropout_sites(family: Family, layers: int) -> list[Site]:
     """The sites in the order in which transformers calls dropout."""
-    sites = [Site("embeddings", 0, HIDDEN_DROPOUT, "hidden")]
+    is_modern = family.prefix == "ModernBert"  # its attention output has the rate of the probabilities, its inner values one of their own
+    sites = [Site("embeddings", 0, HIDDEN_DROPOUT, "hidden")] if family.embedding_dropout else []
     for layer in range(layers):
         sites.append(Site(f"attention_{layer}", 3 * layer + 1, ATTENTION_DROPOUT, "attention"))
         if family.attention_output_dropout:
-            sites.append(Site(f"attention_output_{layer}", 3 * layer + 2, HIDDEN_DROPOUT, "hidden"))
-        sites.append(Site(f"feed_forward_{layer}", 3 * layer + 3, HIDDEN_DROPOUT, "hidden"))
+            rate = ATTENTION_DROPOUT if is_modern else HIDDEN_DROPOUT
+            sites.append(Site(f"attention_output_{layer}", 3 * layer + 2, rate, "hidden"))
+        if family.feed_forward_dropout:
+            sites.append(Site(f"feed_forward_{layer}", 3 * layer + 3, HIDDEN_DROPOUT, "hidden"))
     if family.head_input_dropout:
         sites.append(Site("head_input", 3 * layers + 1, CLASSIFIER_DROPOUT, "head"))
-    sites.append(Site("head_output", 3 * layers + 2, CLASSIFIER_DROPOUT, "head"))
+    if family.head_output_dropout:
+        sites.append(Site("head_output", 3 * layers + 2, CLASSIFIER_DROPOUT, "head"))
     return sites
 
 
@@ -428,8 +565,9 @@ def injected_dropout(sites: list[Site], lengths: list[int], masks: dict[str, np.
 
 
 def write_dropout(family: Family, folder: Path, batch: dict, tensors: dict) -> dict:
-    last = {"pooler_dropout": POOLER_DROPOUT, "activation_dropout": ACTIVATION_DROPOUT}.get(family.dropout_config[-1])
-    config = dict(zip(family.dropout_config, (HIDDEN_DROPOUT, ATTENTION_DROPOUT, CLASSIFIER_DROPOUT, last)))
+    config = family.rates
+    if family.prefix == "ModernBert":
+        config |= dict(mlp_dropout=HIDDEN_DROPOUT)
     model = load(family, folder, **config).train()
     sites = family.sites(model.config) if family.sites else dropout_sites(family, model.config.num_hidden_layers)
     lengths = [len(row) for row in batch["input_ids"]]
@@ -437,8 +575,9 @@ def write_dropout(family: Family, folder: Path, batch: dict, tensors: dict) -> d
     with injected_dropout(sites, lengths, masks):
         output = forward_backward(model, batch)
     record_pass("dropout", model, output, tensors)
-    embeddings = [masks["embeddings"][sequence, :length] for sequence, length in enumerate(lengths)]
-    tensors["dropout.mask.embeddings"] = torch.from_numpy(np.concatenate(embeddings).astype(np.uint8))  # [tokens, columns]
+    if family.embedding_dropout:
+        embeddings = [masks["embeddings"][sequence, :length] for sequence, length in enumerate(lengths)]
+        tensors["dropout.mask.embeddings"] = torch.from_numpy(np.concatenate(embeddings).astype(np.uint8))  # [tokens, columns]
     first = masks["attention_0"][0, :, : lengths[0], : lengths[0]]
     tensors["dropout.mask.attention_0"] = torch.from_numpy(first.astype(np.uint8))  # [heads, query, key]
     return {

@@ -33,6 +33,7 @@ TINY_BERT = TINY | dict(hidden_size=24, num_hidden_layers=2, num_attention_heads
 TINY_BART = dict(max_position_embeddings=DEFAULT_MAX_LENGTH + 2, init_std=0.2, d_model=24) | {
     f"{part}_{key}": value for part in ("encoder", "decoder") for key, value in dict(layers=2, attention_heads=4, ffn_dim=40).items()
 }
+TINY_DECODER = TINY_BERT | dict(num_key_value_heads=2)
 FAMILIES = {  # transformers class prefix, config
     "bert": ("Bert", TINY_BERT),
     "roberta": ("Roberta", TINY_BERT | dict(type_vocab_size=1, layer_norm_eps=1e-5)),
@@ -46,6 +47,12 @@ FAMILIES = {  # transformers class prefix, config
     "bart": ("Bart", TINY_BART),
     "mbart": ("MBart", TINY_BART),
     "distilbert": ("DistilBert", TINY | dict(dim=24, n_layers=2, n_heads=4, hidden_dim=40)),
+    "modernbert": ("ModernBert", TINY_BERT | dict(num_hidden_layers=4, local_attention=12, norm_bias=False)),
+    "llama": ("Llama", TINY_DECODER),
+    "mistral": ("Mistral", TINY_DECODER | dict(sliding_window=9)),
+    "qwen2": ("Qwen2", TINY_DECODER),
+    "qwen3": ("Qwen3", TINY_DECODER | dict(head_dim=8)),
+    "gpt_neox": ("GPTNeoX", TINY_BERT),
 }
 LABEL_NAMES = ["negative", "neutral", "positive"]
 
@@ -151,9 +158,10 @@ def tiny(family: str, tokenizer):
     names = dict(enumerate(LABEL_NAMES))
     config = getattr(transformers, f"{prefix}Config")(
         **settings,
+        bos_token_id=tokenizer.cls_token_id,
+        eos_token_id=tokenizer.sep_token_id,
         vocab_size=len(tokenizer),
         pad_token_id=tokenizer.pad_token_id,
-        **({"eos_token_id": tokenizer.sep_token_id} if "d_model" in settings else {}),  # what ends a text here
         id2label=names,
         label2id={name: index for index, name in names.items()},
         problem_type="single_label_classification",

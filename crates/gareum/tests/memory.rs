@@ -71,6 +71,20 @@ fn model(case: &Case) -> Model {
             ("attention_dropout", case.dropout.into()),
             ("activation_dropout", case.dropout.into()),
         ],
+        "llama" | "mistral" | "qwen2" | "qwen3" | "gpt_neox" | "modernbert" => vec![
+            ("hidden_size", case.hidden.into()),
+            ("num_hidden_layers", case.layers.into()),
+            ("num_attention_heads", (case.hidden / 16).into()),
+            ("num_key_value_heads", (case.hidden / 32).into()),
+            ("head_dim", 16.into()),
+            ("intermediate_size", case.inner.into()),
+            ("sliding_window", 20.into()),
+            ("local_attention", 20.into()),
+            ("attention_dropout", case.dropout.into()),
+            ("hidden_dropout", case.dropout.into()),
+            ("embedding_dropout", case.dropout.into()),
+            ("mlp_dropout", case.dropout.into()),
+        ],
         _ => vec![
             ("hidden_size", case.hidden.into()),
             ("embedding_size", case.embedding.into()),
@@ -85,6 +99,7 @@ fn model(case: &Case) -> Model {
         config[key] = value;
     }
     if case.family == "deberta-v2" {
+        config["embedding_size"] = case.hidden.into();
         config["relative_attention"] = true.into();
         config["pos_att_type"] = "c2p|p2c".into();
         config["position_buckets"] = 32.into();
@@ -311,6 +326,53 @@ fn estimates_are_never_below_what_is_taken_and_not_far_above() {
             hidden: 128,
             inner: 512,
             layers: 6,
+            ..CASE
+        },
+        // Norms before the products, gates, fewer heads of keys, windows, halves that read the same.
+        Case {
+            family: "llama",
+            ..CASE
+        },
+        Case {
+            family: "mistral",
+            lengths: 100..=300,
+            dropout: 0.0,
+            ..CASE
+        },
+        Case {
+            family: "qwen2",
+            hidden: 128,
+            inner: 300,
+            precision: Precision::Bf16,
+            ..CASE
+        },
+        Case {
+            family: "qwen3",
+            layers: 3,
+            ..CASE
+        },
+        Case {
+            family: "gpt_neox",
+            dropout: 0.0,
+            ..CASE
+        },
+        Case {
+            family: "gpt_neox",
+            layers: 3,
+            micro_batch_tokens: 150,
+            ..CASE
+        },
+        Case {
+            family: "modernbert",
+            layers: 4,
+            inner: 96,
+            lengths: 20..=200,
+            ..CASE
+        },
+        Case {
+            family: "modernbert",
+            dropout: 0.0,
+            precision: Precision::Bf16,
             ..CASE
         },
         Case {

@@ -147,6 +147,14 @@ impl Tokenizer {
                 reason: error.to_string(),
             })?;
         let sequences = encoding.get_sequence_ids();
+        if sequences.is_empty() {
+            // Tokenizers of decoders frame nothing, and a model needs one token at least.
+            return Ok(Encoded {
+                input_ids: vec![self.stand_in()],
+                token_type_ids: vec![0],
+                full_length: 1,
+            });
+        }
         let kept = kept_positions(&sequences, truncation);
         let pick = |values: &[u32]| kept.iter().map(|&position| values[position]).collect();
         Ok(Encoded {
@@ -154,6 +162,19 @@ impl Tokenizer {
             token_type_ids: pick(encoding.get_type_ids()),
             full_length: sequences.len(),
         })
+    }
+
+    /// The token in place of a text that has none: the first special one that the tokenizer has.
+    fn stand_in(&self) -> u32 {
+        let names = ["bos_token", "eos_token", "pad_token", "unk_token"];
+        let content = |name: &&str| {
+            let token = self.config.get(*name)?;
+            token.as_str().or_else(|| token.get("content")?.as_str())
+        };
+        let ids = names.iter().filter_map(content);
+        ids.filter_map(|token| self.inner.token_to_id(token))
+            .next()
+            .unwrap_or(0)
     }
 
     /// Encodes many texts on all threads; results are in the order of the inputs.
@@ -262,6 +283,29 @@ fn share([first, second]: [usize; 2], room: usize) -> [usize; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_without_tokens_is_a_special_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let model = json!({"type": "WordLevel", "vocab": {"a": 0, "b": 1, "<s>": 2}, "unk_token": "a"});
+        let tokenizer = json!({
+            "version": "1.0", "truncation": null, "padding": null, "added_tokens": [], "normalizer": null,
+            "pre_tokenizer": {"type": "WhitespaceSplit"}, "post_processor": null, "decoder": null, "model": model,
+        });
+        let ids = |config: Value| {
+            std::fs::write(directory.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
+            std::fs::write(directory.path().join("tokenizer_config.json"), config.to_string()).unwrap();
+            let tokenizer = Tokenizer::from_directory(directory.path()).unwrap();
+            let truncation = Truncation {
+                max_length: 8,
+                strategy: TruncationStrategy::Head,
+            };
+            ["", " ", "b a"].map(|text| tokenizer.encode(text, None, truncation).unwrap().input_ids)
+        };
+        let with = ids(json!({"bos_token": null, "eos_token": {"content": "<s>"}}));
+        assert_eq!(with, [vec![2], vec![2], vec![1, 0]]);
+        assert_eq!(ids(json!({}))[0], [0]);
+    }
 
     #[test]
     fn texts_share_the_room() {

@@ -214,3 +214,114 @@ impl Family {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use tensor::ops::Window;
+
+    use super::*;
+
+    const SIZES: [(&str, usize); 6] = [
+        ("vocab_size", 30),
+        ("hidden_size", 24),
+        ("num_hidden_layers", 4),
+        ("num_attention_heads", 4),
+        ("intermediate_size", 32),
+        ("max_position_embeddings", 64),
+    ];
+
+    fn read(model_type: &str, keys: Value) -> Result<ModelConfig, ModelError> {
+        let mut config = keys.as_object().unwrap().clone();
+        config.insert("model_type".to_owned(), json!(model_type));
+        config.extend(SIZES.map(|(key, size)| (key.to_owned(), json!(size))));
+        ModelConfig::from_json(&config, "config.json")
+    }
+
+    #[test]
+    fn configs_of_both_generations_of_transformers_say_the_same() {
+        let default = |theta: f64| json!({"rope_type": "default", "rope_theta": theta});
+        let types = [
+            "full_attention",
+            "sliding_attention",
+            "sliding_attention",
+            "full_attention",
+        ];
+        let linear = json!({"type": "linear", "factor": 2.0});
+        let cases = [
+            (
+                "qwen2",
+                json!({"rope_theta": 1e6, "rope_scaling": null, "use_sliding_window": false, "sliding_window": 32768}),
+                json!({"rope_parameters": default(1e6), "sliding_window": null, "layer_types": ["full_attention"; 4]}),
+            ),
+            (
+                "llama",
+                json!({"rope_theta": 5e5, "rope_scaling": linear}),
+                json!({"rope_parameters": {"rope_theta": 5e5, "rope_type": "linear", "factor": 2.0}}),
+            ),
+            (
+                "gpt_neox",
+                json!({"rotary_pct": 0.5, "rotary_emb_base": 500}),
+                json!({"rope_parameters": {"rope_theta": 500.0, "partial_rotary_factor": 0.5}}),
+            ),
+            (
+                "modernbert",
+                json!({"global_rope_theta": 1e5, "local_rope_theta": 1e3, "global_attn_every_n_layers": 3}),
+                json!({
+                    "rope_parameters": {"full_attention": default(1e5), "sliding_attention": default(1e3)},
+                    "layer_types": types,
+                }),
+            ),
+            (
+                "modernbert",
+                json!({}),
+                json!({"global_rope_theta": 160000.0, "local_rope_theta": 10000.0}),
+            ),
+        ];
+        for (model_type, old, new) in cases {
+            let [old, new] = [old, new].map(|keys| format!("{:?}", read(model_type, keys).unwrap()));
+            assert_eq!(old, new, "{model_type}");
+        }
+    }
+
+    #[test]
+    fn windows_of_layers() {
+        let windows = |model_type, keys: Value| {
+            let config = read(model_type, keys).unwrap();
+            let lefts = config.layer_attention.iter().map(|attention| attention.window.left);
+            lefts.collect::<Vec<_>>()
+        };
+        let all = usize::MAX;
+        assert_eq!(windows("mistral", json!({"num_key_value_heads": 2})), [4095; 4]);
+        let unlimited = json!({"num_key_value_heads": 2, "sliding_window": null});
+        assert_eq!(windows("mistral", unlimited), [all; 4]);
+        let late = json!({"use_sliding_window": true, "sliding_window": 8, "max_window_layers": 3});
+        assert_eq!(windows("qwen3", late), [all, all, all, 7]);
+        assert_eq!(windows("modernbert", json!({"local_attention": 10})), [all, 5, 5, all]);
+        assert_eq!(
+            read("llama", json!({})).unwrap().layer_attention[0].window,
+            Window::CAUSAL
+        );
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_its_key() {
+        let message = |model_type, keys| read(model_type, keys).unwrap_err().to_string();
+        assert_eq!(
+            message("llama", json!({"rope_scaling": {"type": "longrope"}})),
+            "config.json: `rope_scaling.type` is \"longrope\", expected `default`, `linear`, `dynamic`, `llama3` or `yarn`"
+        );
+        assert_eq!(
+            message("qwen2", json!({"num_key_value_heads": 3})),
+            "config.json: `num_key_value_heads` is 3, expected a divisor of the attention heads, 4"
+        );
+        assert_eq!(
+            message("modernbert", json!({"classifier_pooling": "max"})),
+            "config.json: `classifier_pooling` is \"max\", expected `cls` or `mean`"
+        );
+        assert_eq!(
+            message("modernbert", json!({"layer_types": ["full_attention"]})),
+            "config.json: `layer_types` is [\"full_attention\"], expected `full_attention` or `sliding_attention` for each of the 4 layers"
+        );
+    }
+}
