@@ -106,8 +106,8 @@ fn model(case: &Case) -> Model {
         config["position_biased_input"] = false.into();
         config["norm_rel_ebd"] = "layer_norm".into();
         // Both variants: as v3 has them, and as the largest models do.
-        config["share_att_key"] = (case.layers % 2 == 0).into();
-        config["conv_kernel_size"] = if case.layers % 2 == 0 { 0 } else { 3 }.into();
+        config["share_att_key"] = (case.layers.is_multiple_of(2)).into();
+        config["conv_kernel_size"] = if case.layers.is_multiple_of(2) { 0 } else { 3 }.into();
     }
     let schema = LabelSchema {
         task: Task::SingleLabel,

@@ -252,7 +252,7 @@ mod tests {
             (
                 "qwen2",
                 json!({"rope_theta": 1e6, "rope_scaling": null, "use_sliding_window": false, "sliding_window": 32768}),
-                json!({"rope_parameters": default(1e6), "sliding_window": null, "layer_types": ["full_attention"; 4]}),
+                json!({"rope_parameters": default(1e6), "sliding_window": null, "layer_types": vec!["full_attention"; 4]}),
             ),
             (
                 "llama",
