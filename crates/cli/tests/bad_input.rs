@@ -453,10 +453,10 @@ fn bases_whose_parts_do_not_fit() {
         train_from(move |workspace, _| workspace.configure("base", key, value))
     };
     assert_snapshot!(configure("model_type", json!("gpt2")), @"
-        exit 2
-        error: base/config.json: model_type `gpt2` is not supported
-        hint: supported are bert, roberta, xlm-roberta, camembert, electra, distilbert; convert the model or choose another base
-        ");
+    exit 2
+    error: base/config.json: model_type `gpt2` is not supported
+    hint: supported are bert, roberta, xlm-roberta, camembert, electra, distilbert, modernbert, llama, mistral, qwen2, qwen3, gpt_neox, deberta-v2, bart, mbart; convert the model or choose another base
+    ");
     assert_snapshot!(configure("hidden_size", json!(15)), @"
         exit 2
         error: base/config.json: `hidden_size` is 15, expected a multiple of the number of attention heads, 2
