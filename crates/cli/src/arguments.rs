@@ -36,6 +36,9 @@ pub struct Common {
     /// Threads to use [default: all cores]
     #[arg(long, global = true, value_name = "N", value_parser = at_least_one)]
     pub threads: Option<usize>,
+    /// Use nothing from the network: models and datasets on the hub must have been fetched before
+    #[arg(long, global = true)]
+    pub offline: bool,
     /// Language of messages and help [default: the locale's]
     #[arg(long, global = true, default_value_t = Language::of_locale(), hide_default_value = true)]
     #[arg(value_enum, value_name = "LANGUAGE")]
@@ -120,10 +123,14 @@ pub struct Train {
     /// Settings file; flags override it [default: gareum.toml, if there is one here]
     #[arg(value_name = "gareum.toml")]
     pub settings: Option<PathBuf>,
-    /// Directory of the checkpoint to start from (config.json, model.safetensors, tokenizer.json or vocab.txt)
-    #[arg(long, value_name = "DIR")]
+    /// Checkpoint to start from: a directory (config.json, model.safetensors or pytorch_model.bin, tokenizer.json or
+    /// vocab.txt) or the name of a repository on the hub, such as klue/bert-base
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
-    /// Labelled rows to learn from (csv, tsv, json, jsonl; also .gz)
+    /// Branch, tag or commit of a repository on the hub [default: main]
+    #[arg(long, value_name = "REVISION")]
+    pub revision: Option<String>,
+    /// Labelled rows to learn from: csv, tsv, json, jsonl (also .gz), parquet, or hf://owner/name/subset/split
     #[arg(long, value_name = "FILE")]
     pub train: Option<PathBuf>,
     /// Labelled rows to choose the best weights by [default: split off from --train]
@@ -149,6 +156,9 @@ pub struct Train {
     /// Replace a classification head that was trained for other labels
     #[arg(long)]
     pub reset_head: bool,
+    /// Train the generator of an ELECTRA pair too, which classifies worse than the discriminator
+    #[arg(long)]
+    pub allow_generator: bool,
     /// Any setting, several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
@@ -162,10 +172,10 @@ pub struct Train {
 
 #[derive(Debug, Args)]
 pub struct Evaluate {
-    /// Model directory
-    #[arg(long, value_name = "DIR")]
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: PathBuf,
-    /// Labelled rows (csv, tsv, json, jsonl; also .gz)
+    /// Labelled rows: csv, tsv, json, jsonl (also .gz), parquet, or hf://owner/name/subset/split
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
     #[command(flatten)]
@@ -180,8 +190,8 @@ pub struct Evaluate {
 
 #[derive(Debug, Args)]
 pub struct Predict {
-    /// Model directory
-    #[arg(long, value_name = "DIR")]
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME")]
     pub model: PathBuf,
     /// File of texts, or - for standard input, one text a line
     #[arg(long, short, value_name = "FILE", default_value = "-")]
@@ -204,8 +214,8 @@ pub struct Predict {
 pub struct Bench {
     #[command(subcommand)]
     pub machine: Option<BenchMachine>,
-    /// Model directory
-    #[arg(long, value_name = "DIR", required = true)]
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME", required = true)]
     pub model: Option<PathBuf>,
     /// File of texts to predict [default: texts of random tokens, 29 on average]
     #[arg(long, short, value_name = "FILE")]

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use gareum::bench::BenchError;
 use gareum::data::DataError;
+use gareum::hub::HubError;
 use gareum::model::ModelError;
 use gareum::predict::PredictError;
 use gareum::settings::SettingsError;
@@ -61,8 +62,14 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 /// Whether what was given is to blame, and not what happened on the way.
 fn is_input(error: &anyhow::Error) -> bool {
     let is_model_input = |error: &ModelError| !matches!(error, ModelError::Write { .. } | ModelError::Tensor(_));
+    let is_data_input = |error: &DataError| match error {
+        DataError::Hub(error) => error.is_input(),
+        _ => true,
+    };
     let is_train_input = |error: &TrainError| match error {
         TrainError::Model(error) => is_model_input(error),
+        TrainError::Hub(error) => error.is_input(),
+        TrainError::Data(error) => is_data_input(error),
         TrainError::NotFinite { .. } | TrainError::Write(_) | TrainError::Tensor(_) | TrainError::Metrics(_) => false,
         _ => true,
     };
@@ -86,7 +93,8 @@ fn is_input(error: &anyhow::Error) -> bool {
             };
         }
         cause.is::<Usage>()
-            || cause.is::<DataError>()
+            || cause.downcast_ref::<DataError>().is_some_and(is_data_input)
+            || cause.downcast_ref::<HubError>().is_some_and(HubError::is_input)
             || cause.is::<SettingsError>()
             || cause.is::<TokenizerError>()
             || cause.downcast_ref::<ModelError>().is_some_and(is_model_input)

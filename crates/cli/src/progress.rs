@@ -5,6 +5,7 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use gareum::machine::readable_bytes;
+use gareum::model::LoadNotes;
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use unicode_width::UnicodeWidthStr;
@@ -85,6 +86,11 @@ impl Display {
         ProgressBar::new(length).with_style(style.progress_chars("█▉▊▋▌▍▎▏ "))
     }
 
+    /// A bar over the bytes of a download.
+    pub fn bytes(self, total: u64) -> ProgressBar {
+        self.bar("{bytes}/{total_bytes} {bar:30} {bytes_per_sec}, {eta} left", total)
+    }
+
     /// A bar over rows, of which there may be an unknown number.
     pub fn rows(self, total: Option<u64>) -> ProgressBar {
         match total {
@@ -119,6 +125,9 @@ struct Rates {
 /// The metrics of an evaluation's line, as far as the task has them.
 const SHOWN: [&str; 5] = ["loss", "accuracy", "macro_f1", "rmse", "pearson"];
 
+/// Names of tensors that are listed at most.
+const MOST_NAMES: usize = 20;
+
 /// The part of labels that may change with the precision before it is worth a warning.
 const MOST_DIFFERING: f64 = 0.005;
 
@@ -138,6 +147,7 @@ impl TrainingProgress {
 
     pub fn observe(&mut self, event: Event<'_>) {
         match event {
+            Event::Loaded(notes) => self.loaded(notes),
             Event::Started(plan) => {
                 self.bar = self
                     .display
@@ -219,6 +229,34 @@ impl TrainingProgress {
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));
             }
+        }
+    }
+
+    /// Says what is special about the checkpoint.
+    fn loaded(&self, notes: &LoadNotes) {
+        if notes.in_sentence_model {
+            self.line(
+                "a model of sentence-transformers: its encoder is used, its other modules are left out".to_owned(),
+            );
+        }
+        if notes.is_generator {
+            self.line("this is the generator of an ELECTRA pair; its discriminator would classify better".to_owned());
+        }
+        if !notes.unused.is_empty() {
+            let shown: Vec<String> = notes
+                .unused
+                .iter()
+                .take(MOST_NAMES)
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let (count, shown) = (notes.unused.len(), shown.join(", "));
+            self.line(match count > MOST_NAMES {
+                false => format!("tensors of the checkpoint that are not used: {count} ({shown})"),
+                true => format!(
+                    "tensors of the checkpoint that are not used: {count} ({shown} and {} more)",
+                    count - MOST_NAMES
+                ),
+            });
         }
     }
 

@@ -76,13 +76,13 @@ fn files_that_hold_no_rows() {
     hint: the file is damaged, or in another encoding: name it, as in `--set data.encoding=cp949`
     ");
     assert_snapshot!(train_on("reviews.parquet", b"PAR1...."), @"
-        exit 2
-        error: reviews.parquet: the content seems to be parquet, expected UTF-8 text
-        hint: convert it to csv or jsonl first
-        ");
+    exit 2
+    error: reviews.parquet: not parquet that could be read: `Parquet error: Invalid Parquet file. Corrupt footer`
+    hint: fetch the file again, or write it with the compression snappy, gzip or zstd
+    ");
     assert_snapshot!(train_on("reviews.xml", "<reviews/>"), @"
         exit 2
-        error: reviews.xml: unknown format `xml`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz
+        error: reviews.xml: unknown format `xml`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz, or parquet
         hint: rename the file, or name its format
         ");
 }
@@ -390,12 +390,12 @@ fn bases_that_cannot_be_read() {
     assert_snapshot!(train_with(&["--model", "bsae"]), @"
         exit 2
         error: bsae/config.json: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     assert_snapshot!(train_with(&["--model", "reviews.csv"]), @"
         exit 2
         error: reviews.csv/config.json: Not a directory (os error 20)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     let remove = |name: &'static str| move |_: &Workspace, base: &Path| std::fs::remove_file(base.join(name)).unwrap();
     assert_snapshot!(train_from(remove("vocab.txt")), @"
@@ -406,22 +406,17 @@ fn bases_that_cannot_be_read() {
     assert_snapshot!(train_from(remove("model.safetensors")), @"
         exit 2
         error: base/model.safetensors: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     assert_snapshot!(train_from(remove("config.json")), @"
         exit 2
         error: base/config.json: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
-    assert_snapshot!(train_from(|_, base| std::fs::rename(base.join("model.safetensors"), base.join("pytorch_model.bin")).unwrap()), @r#"
-        exit 2
-        error: base/model.safetensors: there are weights, but not in this form
-        hint: load them with `transformers` and save them as one file: save_pretrained(DIR, max_shard_size="100GB")
-        "#);
     assert_snapshot!(train_from(|workspace, _| workspace.write("base/config.json", "{model_type: bert}")), @"
         exit 2
         error: base/config.json: not a JSON object: key must be a string at line 1 column 2
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     assert_snapshot!(train_from(|workspace, _| workspace.write("base/tokenizer.json", "{}")), @"
         exit 2
@@ -445,6 +440,96 @@ fn bases_that_cannot_be_read() {
         error: base/model.safetensors: not a complete safetensors file (43 bytes): header too large
         hint: this is a pointer of Git LFS; `git lfs pull` brings the file itself
         ");
+}
+
+#[test]
+fn weights_that_are_not_read() {
+    let instead = |name: &'static str, contents: Vec<u8>| {
+        train_from(move |workspace, base| {
+            std::fs::remove_file(base.join("model.safetensors")).unwrap();
+            workspace.write(&format!("base/{name}"), contents);
+        })
+    };
+    let fixture = |name: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/fixtures/checkpoints");
+        std::fs::read(folder.join(name)).unwrap()
+    };
+    assert_snapshot!(instead("pytorch_model.bin", fixture("refused-call.bin")), @"
+    exit 2
+    error: base/pytorch_model.bin: it wants to call `posix.system`, and gareum only reads tensors
+    hint: save the tensors alone: `torch.save(model.state_dict(), FILE)`
+    ");
+    assert_snapshot!(instead("pytorch_model.bin", fixture("refused-big-endian.bin")), @r#"
+    exit 2
+    error: base/pytorch_model.bin: its numbers are big-endian, and gareum reads little-endian ones
+    hint: convert it where PyTorch reads it: `from safetensors.torch import save_file; save_file(torch.load(FILE, weights_only=True), "model.safetensors")`
+    "#);
+    assert_snapshot!(instead("pytorch_model.bin", fixture("refused-script.pt")), @r#"
+    exit 2
+    error: base/pytorch_model.bin: a TorchScript program, not weights
+    hint: save its weights: `torch.save(torch.jit.load(FILE).state_dict(), "new.bin")`
+    "#);
+    assert_snapshot!(instead("pytorch_model.bin", fixture("refused-list.bin")), @"
+    exit 2
+    error: base/pytorch_model.bin: it holds no tensors with names, but a list
+    hint: expected is a state dictionary, or one under `state_dict`, `model_state_dict` or `model`
+    ");
+    assert_snapshot!(instead("pytorch_model.bin", fixture("plain.bin")[..9000].to_vec()), @"
+    exit 2
+    error: base/pytorch_model.bin: the zip archive is damaged or cut off: its end is missing
+    hint: copy or download the file again
+    ");
+    assert_snapshot!(instead("pytorch_model.bin", b"\x80\x02}q\x00.".to_vec()), @"
+    exit 2
+    error: base/pytorch_model.bin: not a file of torch.save: a pickle of something else
+    hint: copy or download the file again
+    ");
+    assert_snapshot!(instead("tf_model.h5", Vec::new()), @r#"
+    exit 2
+    error: base/tf_model.h5: the only weights here are those of TensorFlow, which are not read
+    hint: convert them; `transformers` cannot do that any more since version 5: `pip install "transformers<5" torch tensorflow tf-keras && python -c 'from transformers import AutoModel as M; M.from_pretrained("base", from_tf=True).save_pretrained("base")'`
+    "#);
+    assert_snapshot!(instead("flax_model.msgpack", Vec::new()), @r#"
+    exit 2
+    error: base/flax_model.msgpack: the only weights here are those of Flax, which are not read
+    hint: convert them; `transformers` cannot do that any more since version 5: `pip install "transformers<5" torch flax && python -c 'from transformers import AutoModel as M; M.from_pretrained("base", from_flax=True).save_pretrained("base")'`
+    "#);
+    let index = json!({"weight_map": {"classifier.weight": "model-00001-of-00002.safetensors"}});
+    assert_snapshot!(instead("model.safetensors.index.json", index.to_string().into_bytes()), @"
+    exit 2
+    error: base/model.safetensors.index.json: the part `model-00001-of-00002.safetensors` is missing
+    hint: copy or download all parts
+    ");
+    let index = json!({"weight_map": {"classifier.weight": "/etc/passwd"}});
+    assert_snapshot!(instead("model.safetensors.index.json", index.to_string().into_bytes()), @r#"
+    exit 2
+    error: base/model.safetensors.index.json: `weight_map` names "/etc/passwd" for `classifier.weight`, and that is no file beside it
+    hint: copy or download the file again
+    "#);
+    assert_snapshot!(train_with(&["--set", "model.prefix_map={ \"net.\" = \"bert.\" }"]), @"
+    exit 2
+    error: base/model.safetensors: model.prefix_map does not fit: no tensor begins with `net.`; there are `bert.`
+    hint: each key is the beginning of names in the file, each value what the family has there
+    ");
+    assert_snapshot!(train_with(&["--set", "model.weights=best.pt"]), @"
+    exit 2
+    error: base/best.pt: No such file or directory (os error 2)
+    hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
+    ");
+    assert_snapshot!(train_from(|workspace, _| {
+        workspace.configure("base", "model_type", json!("electra"));
+        workspace.configure("base", "embedding_size", json!(16));
+        workspace.configure("base", "architectures", json!(["ElectraForMaskedLM"]));
+    }), @"
+    exit 2
+    error: base: this is the generator of an ELECTRA pair, which classifies worse than its discriminator
+    hint: take the discriminator, often called the same but for `-discriminator`; `--allow-generator` trains the generator all the same
+    ");
+    assert_snapshot!(train_from(|workspace, _| workspace.write("base/modules.json", "[]")), @"
+    exit 2
+    error: base/modules.json: it names no modules
+    hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
+    ");
 }
 
 #[test]
@@ -472,7 +557,7 @@ fn bases_whose_parts_do_not_fit() {
         ");
     assert_snapshot!(configure("num_hidden_layers", json!(2)), @"
         exit 2
-        error: base/model.safetensors: 16 tensors are missing: `bert.encoder.layer.1.attention.self.query.weight`, `bert.encoder.layer.1.attention.self.query.bias`, `bert.encoder.layer.1.attention.self.key.weight`, `bert.encoder.layer.1.attention.self.key.bias`, `bert.encoder.layer.1.attention.self.value.weight`, `bert.encoder.layer.1.attention.self.value.bias` and 10 more
+        error: base/model.safetensors: 16 tensors are missing: `bert.encoder.layer.1.attention.self.query.weight`, `bert.encoder.layer.1.attention.self.query.bias`, `bert.encoder.layer.1.attention.self.key.weight`, `bert.encoder.layer.1.attention.self.key.bias`, `bert.encoder.layer.1.attention.self.value.weight`, `bert.encoder.layer.1.attention.self.value.bias`, `bert.encoder.layer.1.attention.output.dense.weight`, `bert.encoder.layer.1.attention.output.dense.bias`, `bert.encoder.layer.1.attention.output.LayerNorm.weight`, `bert.encoder.layer.1.attention.output.LayerNorm.bias`, `bert.encoder.layer.1.intermediate.dense.weight`, `bert.encoder.layer.1.intermediate.dense.bias`, `bert.encoder.layer.1.output.dense.weight`, `bert.encoder.layer.1.output.dense.bias`, `bert.encoder.layer.1.output.LayerNorm.weight`, `bert.encoder.layer.1.output.LayerNorm.bias`
         hint: the file is incomplete or belongs to another config.json
         ");
     assert_snapshot!(configure("hidden_act", json!("mish")), @r#"
@@ -514,7 +599,7 @@ fn models_that_cannot_predict() {
     assert_snapshot!(predict("model"), @"
         exit 2
         error: model/config.json: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     workspace.train("reviews.csv", "model", &[]);
     workspace.write(
@@ -627,18 +712,18 @@ fn models_that_cannot_be_measured() {
     workspace.write("blank.csv", "text,id\n,1\n,2\n");
     let bench = |more: &[&str]| workspace.fail(&[&["bench", "--quiet"], more].concat());
     assert_snapshot!(bench(&[]), @"
-        exit 2
-        error: the following required arguments were not provided:
-          --model <DIR>
+    exit 2
+    error: the following required arguments were not provided:
+      --model <DIR|NAME>
 
-        Usage: gareum bench --model <DIR> --quiet
+    Usage: gareum bench --model <DIR|NAME> --quiet
 
-        For more information, try '--help'.
-        ");
+    For more information, try '--help'.
+    ");
     assert_snapshot!(bench(&["--model", "nothing"]), @"
         exit 2
         error: nothing/config.json: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     assert_snapshot!(bench(&["--model", "base", "--text", "text"]), @"
         exit 2
@@ -787,14 +872,14 @@ fn a_run_that_diverges_says_so() {
 fn usage_is_explained() {
     let workspace = Workspace::new();
     assert_snapshot!(workspace.fail(&["predict"]), @"
-        exit 2
-        error: the following required arguments were not provided:
-          --model <DIR>
+    exit 2
+    error: the following required arguments were not provided:
+      --model <DIR|NAME>
 
-        Usage: gareum predict --model <DIR>
+    Usage: gareum predict --model <DIR|NAME>
 
-        For more information, try '--help'.
-        ");
+    For more information, try '--help'.
+    ");
     assert_snapshot!(workspace.fail(&["prdict", "--model", "model"]), @"
         exit 2
         error: unrecognized subcommand 'prdict'

@@ -27,43 +27,43 @@ fn the_locale_chooses_and_the_flag_overrides() {
     assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &predict), @"
         exit 2
         오류: model/config.json: 파일이나 디렉터리가 없습니다 (os error 2)
-        도움말: 모델 디렉터리에는 config.json, model.safetensors, tokenizer.json(또는 vocab.txt)이 있어야 합니다
+        도움말: 모델 디렉터리에는 config.json, model.safetensors(또는 pytorch_model.bin), tokenizer.json(또는 vocab.txt)이 있어야 합니다
         ");
     assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8"), ("LC_ALL", "C.UTF-8")], &predict), @"
         exit 2
         error: model/config.json: No such file or directory (os error 2)
-        hint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)
+        hint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)
         ");
     assert_snapshot!(in_locale(&[("LC_MESSAGES", "ko_KR.UTF-8"), ("LC_ALL", ""), ("LANG", "en_US.UTF-8")], &["evaluate"]), @"
-        exit 2
-        오류: 필수 인수가 빠졌습니다:
-          --model <DIR>
-          --data <FILE>
+    exit 2
+    오류: 필수 인수가 빠졌습니다:
+      --model <DIR|NAME>
+      --data <FILE>
 
-        사용법: gareum evaluate --model <DIR> --data <FILE>
+    사용법: gareum evaluate --model <DIR|NAME> --data <FILE>
 
-        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
-        ");
+    자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+    ");
     assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &["--lang=en", "evaluate"]), @"
-        exit 2
-        error: the following required arguments were not provided:
-          --model <DIR>
-          --data <FILE>
+    exit 2
+    error: the following required arguments were not provided:
+      --model <DIR|NAME>
+      --data <FILE>
 
-        Usage: gareum evaluate --model <DIR> --data <FILE>
+    Usage: gareum evaluate --model <DIR|NAME> --data <FILE>
 
-        For more information, try '--help'.
-        ");
+    For more information, try '--help'.
+    ");
     assert_snapshot!(in_locale(&[("LANG", "en_US.UTF-8")], &["evaluate", "--lang", "ko"]), @"
-        exit 2
-        오류: 필수 인수가 빠졌습니다:
-          --model <DIR>
-          --data <FILE>
+    exit 2
+    오류: 필수 인수가 빠졌습니다:
+      --model <DIR|NAME>
+      --data <FILE>
 
-        사용법: gareum evaluate --model <DIR> --data <FILE> --lang <LANGUAGE>
+    사용법: gareum evaluate --model <DIR|NAME> --data <FILE> --lang <LANGUAGE>
 
-        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
-        ");
+    자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+    ");
     assert_snapshot!(in_locale(&[("LANG", "ko_KR.UTF-8")], &["evaluate", "--lang", "fr"]), @"
         exit 2
         오류: '--lang <LANGUAGE>'에 쓸 수 없는 값입니다: 'fr'
@@ -88,15 +88,15 @@ fn wrong_arguments() {
         format!("exit {}\n{}", finished.code, finished.stderr)
     };
     assert_snapshot!(korean(&["evaluate", "--model", "model", "--dta", "a.csv"]), @"
-        exit 2
-        오류: 알 수 없는 인수: '--dta'
+    exit 2
+    오류: 알 수 없는 인수: '--dta'
 
-          도움말: 비슷한 인수가 있습니다: '--data'
+      도움말: 비슷한 인수가 있습니다: '--data'
 
-        사용법: gareum evaluate --model <DIR> --data <FILE>
+    사용법: gareum evaluate --model <DIR|NAME> --data <FILE>
 
-        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
-        ");
+    자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+    ");
     assert_snapshot!(korean(&["train", "--epochs", "--model", "base"]), @"
         exit 2
         오류: '--epochs <N>'에 값이 있어야 합니다
@@ -112,13 +112,13 @@ fn wrong_arguments() {
         자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
         ");
     assert_snapshot!(korean(&["predict", "--model", "model", "--top-k", "-1"]), @"
-        exit 2
-        오류: 알 수 없는 인수: '-1'
+    exit 2
+    오류: 알 수 없는 인수: '-1'
 
-        사용법: gareum predict [OPTIONS] --model <DIR>
+    사용법: gareum predict [OPTIONS] --model <DIR|NAME>
 
-        자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
-        ");
+    자세한 내용은 '--help' 옵션으로 볼 수 있습니다.
+    ");
     assert_snapshot!(korean(&["quickstart", "here"]), @"
         exit 2
         오류: 알 수 없는 인수: 'here'
@@ -160,6 +160,8 @@ fn help_of_the_program() {
       -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
           --json             결과를 표준 출력에 JSON으로 씁니다
           --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --offline          네트워크를 쓰지 않습니다. 허브의 모델과 데이터는 전에 받아 둔 것이어야
+                             합니다
           --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
 
     옵션:
@@ -187,39 +189,45 @@ fn help_of_a_command() {
                      파일]
 
     옵션:
-          --model <DIR>         학습을 시작할 체크포인트 디렉터리 (config.json, model.safetensors,
-                                tokenizer.json 또는 vocab.txt)
-          --train <FILE>        학습할 라벨 데이터 (csv, tsv, json, jsonl, .gz도 가능)
-          --validation <FILE>   가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
-          --test <FILE>         결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
-          --text <COLUMN>       텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
-                                감지]
-          --stack               --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
-          --text-pair <COLUMN>  텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-          --label <COLUMN>      라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
-                                감지]
-          --label-map <FILE>    라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는 JSON
-                                객체
-          --no-header           파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
-          --group <COLUMN>      값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
-                                없음]
-          --epochs <N>          학습 데이터를 반복하는 횟수 (에포크)
-          --memory <SIZE>       프로세스가 쓸 수 있는 메모리 (예: 2.5GiB). 배치를 그에 맞게 나눕니다
-                                [기본값: 남은 메모리]
-      -o, --output <DIR>        학습한 모델을 저장할 디렉터리
-          --reset-head          다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
-          --set <KEY=VALUE>     설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
-          --resume [<DIR>]      checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
-                                학습합니다 (기본값: 출력 디렉터리)
-          --dry-run             학습에 들 메모리와 시간을 추정값과 몇 스텝의 실행으로 알려 줍니다.
-                                아무것도 저장하지 않습니다
-      -h, --help                도움말을 보여 줍니다
-      -V, --version             버전을 보여 줍니다
+          --model <DIR|NAME>     학습을 시작할 체크포인트: 디렉터리(config.json, model.safetensors 또는
+                                 pytorch_model.bin, tokenizer.json 또는 vocab.txt), 또는 klue/bert-base
+                                 같은 허브 저장소 이름
+          --revision <REVISION>  허브 저장소의 브랜치, 태그 또는 커밋 [기본값: main]
+          --train <FILE>         학습할 라벨 데이터: csv, tsv, json, jsonl(.gz도 가능), parquet, 또는
+                                 hf://소유자/이름/서브셋/분할
+          --validation <FILE>    가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
+          --test <FILE>          결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
+          --text <COLUMN>        텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
+                                 감지]
+          --stack                --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
+          --text-pair <COLUMN>   텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+          --label <COLUMN>       라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
+                                 감지]
+          --label-map <FILE>     라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는 JSON
+                                 객체
+          --no-header            파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+          --group <COLUMN>       값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
+                                 없음]
+          --epochs <N>           학습 데이터를 반복하는 횟수 (에포크)
+          --memory <SIZE>        프로세스가 쓸 수 있는 메모리 (예: 2.5GiB). 배치를 그에 맞게 나눕니다
+                                 [기본값: 남은 메모리]
+      -o, --output <DIR>         학습한 모델을 저장할 디렉터리
+          --reset-head           다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
+          --allow-generator      ELECTRA의 생성기도 학습합니다. 판별기보다 분류 성능이 낮습니다
+          --set <KEY=VALUE>      설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
+          --resume [<DIR>]       checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
+                                 학습합니다 (기본값: 출력 디렉터리)
+          --dry-run              학습에 들 메모리와 시간을 추정값과 몇 스텝의 실행으로 알려 줍니다.
+                                 아무것도 저장하지 않습니다
+      -h, --help                 도움말을 보여 줍니다
+      -V, --version              버전을 보여 줍니다
 
     공통 옵션:
       -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
           --json             결과를 표준 출력에 JSON으로 씁니다
           --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --offline          네트워크를 쓰지 않습니다. 허브의 모델과 데이터는 전에 받아 둔 것이어야
+                             합니다
           --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
 
     gareum.toml의 모든 설정을 --set 구역.키=값 꼴로 줄 수 있습니다. 예:
@@ -230,10 +238,10 @@ fn help_of_a_command() {
     assert_snapshot!(predict.stdout, @"
     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
 
-    사용법: gareum predict [OPTIONS] --model <DIR>
+    사용법: gareum predict [OPTIONS] --model <DIR|NAME>
 
     옵션:
-          --model <DIR>            모델 디렉터리
+          --model <DIR|NAME>       모델 디렉터리, 또는 허브에 있는 모델의 이름
       -i, --input <FILE>           텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
       -o, --output <FILE>          결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
                                    [기본값: -]
@@ -250,6 +258,8 @@ fn help_of_a_command() {
       -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
           --json             결과를 표준 출력에 JSON으로 씁니다
           --threads <N>      사용할 스레드 수 [기본값: 모든 코어]
+          --offline          네트워크를 쓰지 않습니다. 허브의 모델과 데이터는 전에 받아 둔 것이어야
+                             합니다
           --lang <LANGUAGE>  메시지와 도움말의 언어 [기본값: 로캘의 언어] [가능한 값: en, ko]
     ");
 }

@@ -8,6 +8,7 @@
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
+//! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
 //! - [`settings`]: the contents of `gareum.toml`.
 
 #![forbid(unsafe_code)]
@@ -17,7 +18,7 @@ pub mod bench;
 pub mod data;
 pub mod files;
 pub mod head;
-pub mod hub_cache;
+pub mod hub;
 pub mod machine;
 pub mod metrics;
 pub mod model;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use tensor::Tape;
 
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
-use crate::model::{HeadSource, Model, ModelError, Precision};
+use crate::model::{EncoderFolder, HeadSource, Model, ModelError, Precision};
 use crate::settings::{PrecisionSetting, Settings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
 
@@ -267,7 +267,7 @@ impl Predictor {
 
     /// As [`Predictor::load`], with the model of the directory.
     pub(crate) fn new(model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
-        let tokenizer = Tokenizer::from_directory(directory)?;
+        let tokenizer = Tokenizer::from_directory(&EncoderFolder::of(directory)?.directory)?;
         tokenizer.check_fits(model.config().vocab_size)?;
         let settings = Description::read(directory)?
             .map(|description| description.settings)

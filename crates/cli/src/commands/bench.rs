@@ -6,7 +6,7 @@ use anyhow::{Context, bail};
 use gareum::bench::{Bench, BenchError, BenchOptions, CpuBench, ModelBench, ProductRate, measure_cpu};
 use gareum::data::{ColumnRequest, Input, ReadOptions, Records};
 
-use super::say_precision;
+use super::{hub, say_precision};
 use crate::arguments::{self, BenchMachine, Common};
 use crate::failure::Usage;
 use crate::progress::Display;
@@ -28,7 +28,7 @@ pub fn run(command: &arguments::Bench, common: &Common) -> anyhow::Result<ExitCo
             }
         }
         None => {
-            let report = measure_model(command, display)?;
+            let report = measure_model(command, common)?;
             match common.json {
                 true => println!("{}", serde_json::to_string_pretty(&report).context("report")?),
                 false => print_model(display, &report),
@@ -38,7 +38,8 @@ pub fn run(command: &arguments::Bench, common: &Common) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn measure_model(command: &arguments::Bench, display: Display) -> anyhow::Result<ModelBench> {
+fn measure_model(command: &arguments::Bench, common: &Common) -> anyhow::Result<ModelBench> {
+    let display = Display::new(common);
     let Some(directory) = &command.model else {
         bail!(Usage(
             "name the model to measure with --model, or measure the processor with `gareum bench cpu`".to_owned()
@@ -57,7 +58,7 @@ fn measure_model(command: &arguments::Bench, display: Display) -> anyhow::Result
         rounds: command.rounds,
         training: command.training,
     };
-    let bench = Bench::load(directory, options)?;
+    let bench = Bench::load(&hub::model(directory, None, common)?, options)?;
     let inputs = read_inputs(command, &bench)?;
     say_precision(display, bench.predictor());
     display.note("measuring; other programs that are running make all of it slower");

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use gareum::hub_cache::{self, CachedModel};
+use gareum::hub::cache::{self as hub_cache, CachedModel};
 use gareum::machine::{Gpus, Memory, processor_name};
 use serde_json::{Value, json};
 use tensor::cpu::{self, Instructions};

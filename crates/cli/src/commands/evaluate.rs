@@ -8,7 +8,7 @@ use gareum::files;
 use gareum::predict::Predictor;
 use gareum::train::{PartReport, encode_examples, evaluate};
 
-use super::{check_output, check_stack, describe_part, say_precision};
+use super::{check_output, check_stack, describe_part, hub, say_precision};
 use crate::arguments::{Common, Evaluate};
 use crate::progress::Display;
 
@@ -20,9 +20,11 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     if let Some(directory) = &command.report {
         check_output(directory)?;
     }
-    let predictor = Predictor::load(&command.model, command.precision.into())?;
+    hub::dataset(&command.data, "test", common)?;
+    let predictor = Predictor::load(&hub::model(&command.model, None, common)?, command.precision.into())?;
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
+        split: Some("test".to_owned()),
         ..ReadOptions::default()
     };
     let records = Records::open(&command.data, &read)?;

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;
+mod hub;
 pub mod init;
 pub mod predict;
 pub mod quickstart;

@@ -16,7 +16,7 @@ use gareum::predict::{Prediction, PredictionColumns, Predictor};
 use gareum::tokens::Encoded;
 use serde_json::{Map, Value, json};
 
-use super::say_precision;
+use super::{hub, say_precision};
 use crate::arguments::{Common, Predict};
 use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
@@ -29,9 +29,12 @@ const ADDED: [&str; 3] = ["label", "score", "scores"];
 
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
-    let predictor = Arc::new(Predictor::load(&command.model, command.precision.into())?);
+    hub::dataset(&command.input, "test", common)?;
+    let model = hub::model(&command.model, None, common)?;
+    let predictor = Arc::new(Predictor::load(&model, command.precision.into())?);
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
+        split: Some("test".to_owned()),
         ..ReadOptions::default()
     };
     let records = match command.input.as_os_str() == "-" {

@@ -7,7 +7,7 @@ use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
-use super::{check_output, describe_leak, describe_part, stop_flag};
+use super::{check_output, describe_leak, describe_part, hub, stop_flag};
 use crate::arguments::{Common, Train};
 use crate::failure::INTERRUPTED;
 use crate::progress::{Display, TrainingProgress};
@@ -24,6 +24,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
         .as_ref()
         .map(|path| path.as_ref().unwrap_or(&settings.output.dir));
     check_output(&settings.output.dir)?;
+    hub::fetch(&settings, common)?;
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
     if command.dry_run {
@@ -132,6 +133,9 @@ fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
     };
     let text = |text: &Option<String>| text.clone().map(Value::String);
     set("model.base", path(&command.model));
+    set("model.revision", text(&command.revision));
+    let allow = command.allow_generator.then_some(Value::Boolean(true));
+    set("model.allow_generator", allow);
     set("data.train", path(&command.train));
     set("data.validation", path(&command.validation));
     set("data.test", path(&command.test));

@@ -32,6 +32,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("where is my refund?", "an English text to be typed as it is"),
     ("echo \"{}\" | gareum predict", "a command to be typed as it is"),
     ("cd {} && gareum train", "a command to be typed as it is"),
+    ("tensorflow tf-keras", "a part of a command to be typed"),
     ("at line", "a piece of serde's message that is cut off"),
     ("# Text classifier", "the model card, a file"),
     ("A `{}` model ({} parameters)", "the model card, a file"),

@@ -24,6 +24,8 @@ const BAD: [&str; 4] = ["bad", "awful", "poor", "boring"];
 /// Where commands run.
 pub struct Workspace {
     directory: PathBuf,
+    /// Variables of commands, beside [`ENVIRONMENT`]; of two of a name, the later.
+    pub environment: Vec<(&'static str, String)>,
     /// Removes the directory at the end; a workspace within another leaves that to it.
     _owner: Option<TempDir>,
 }
@@ -47,8 +49,9 @@ impl Finished {
     }
 }
 
-/// The environment in which commands run: no backtraces, no colours, English, help of one width.
-pub const ENVIRONMENT: [(&str, &str); 4] = [
+/// The environment in which commands run: no backtraces, no colours, English, help of one width, no network.
+pub const ENVIRONMENT: [(&str, &str); 5] = [
+    ("HF_HUB_OFFLINE", "1"),
     ("RUST_BACKTRACE", "0"),
     ("NO_COLOR", "1"),
     ("LC_ALL", "C"),
@@ -60,6 +63,7 @@ impl Workspace {
         let owner = tempfile::tempdir().unwrap();
         Self {
             directory: owner.path().to_owned(),
+            environment: Vec::new(),
             _owner: Some(owner),
         }
     }
@@ -68,6 +72,7 @@ impl Workspace {
     pub fn at(&self, name: &str) -> Self {
         Self {
             directory: self.path(name),
+            environment: self.environment.clone(),
             _owner: None,
         }
     }
@@ -139,6 +144,7 @@ impl Workspace {
         let output = Command::new(env!("CARGO_BIN_EXE_gareum"))
             .current_dir(&self.directory)
             .envs(ENVIRONMENT)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value.as_str())))
             .args(arguments)
             .write_stdin(stdin)
             .output()

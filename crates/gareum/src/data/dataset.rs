@@ -122,6 +122,11 @@ impl Dataset {
         map: Option<&LabelMap>,
     ) -> Result<Self, DataError> {
         let columns = request.resolve(&records)?;
+        let named_classes = match &columns.label {
+            LabelColumns::Single(column) => records.class_names(*column).map(LabelMap::from_names),
+            LabelColumns::Indicators(_) => None,
+        };
+        let map = map.or(named_classes.as_ref());
         let mut rows = Rows::default();
         let mut groups = Groups::default();
         while let Some(record) = records.next().transpose()? {

@@ -4,13 +4,14 @@ use std::fmt;
 use std::path::Path;
 
 use super::encoding::Undecodable;
+use crate::hub::HubError;
 
 /// Where in a file something is wrong. Shown as `train.csv:5: row 4, column `label``.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// The file.
     pub path: String,
-    /// 1-based physical line of the decompressed file on which the row starts.
+    /// 1-based physical line of the decompressed file on which the row starts; 0 where there are no lines.
     pub line: u64,
     /// 1-based data row; the header does not count.
     pub row: u64,
@@ -32,7 +33,10 @@ impl Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(formatter, "{}:{}: row {}", self.path, self.line, self.row)?;
+        match self.line {
+            0 => write!(formatter, "{}: row {}", self.path, self.row)?,
+            line => write!(formatter, "{}:{line}: row {}", self.path, self.row)?,
+        }
         match &self.column {
             Some(column) => write!(formatter, ", column `{column}`"),
             None => Ok(()),
@@ -71,6 +75,41 @@ pub enum DataError {
         /// What to do.
         hint: &'static str,
     },
+    /// A parquet file that cannot be read.
+    #[error(
+        "{path}: not parquet that could be read: {found}\nhint: fetch the file again, or write it with the compression snappy, gzip or zstd"
+    )]
+    Parquet {
+        /// The file.
+        path: String,
+        /// What the reader says.
+        found: String,
+    },
+    /// A file of a table that has other columns.
+    #[error("{path}: the columns are `{found}`, those of the first file `{expected}`\nhint: name the files one by one")]
+    OtherColumns {
+        /// The file.
+        path: String,
+        /// Its columns.
+        found: String,
+        /// Those of the first file.
+        expected: String,
+    },
+    /// A split of several files that are not read together.
+    #[error(
+        "{path}: the split has {files} files, and only those of parquet are read together\nhint: name one of them: {folder}/FILE"
+    )]
+    SeveralFiles {
+        /// The dataset.
+        path: String,
+        /// How many.
+        files: usize,
+        /// Where they are.
+        folder: String,
+    },
+    /// A dataset of the hub.
+    #[error(transparent)]
+    Hub(#[from] Box<HubError>),
     /// The name of an encoding that there is not.
     #[error("{path}: unknown encoding `{found}`\nhint: for example `utf-8`, `cp949`, `utf-16le` or `windows-1252`")]
     UnknownEncoding {
@@ -95,7 +134,7 @@ pub enum DataError {
     },
     /// The extension says nothing.
     #[error(
-        "{path}: unknown format `{extension}`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz\nhint: rename the file, or name its format"
+        "{path}: unknown format `{extension}`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz, or parquet\nhint: rename the file, or name its format"
     )]
     UnknownFormat {
         /// The file.
@@ -319,6 +358,12 @@ pub enum DataError {
         /// Examples given.
         examples: usize,
     },
+}
+
+impl From<HubError> for DataError {
+    fn from(error: HubError) -> Self {
+        Self::Hub(Box::new(error))
+    }
 }
 
 impl DataError {

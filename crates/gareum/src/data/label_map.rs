@@ -39,6 +39,20 @@ impl LabelMap {
         }
     }
 
+    /// Names for the labels 0, 1, 2, ...
+    pub(super) fn from_names(names: &[String]) -> Self {
+        let mut map = Self::default();
+        for (number, name) in names.iter().enumerate() {
+            let name = name.trim();
+            let position = map.names.iter().position(|known| known == name).unwrap_or_else(|| {
+                map.names.push(name.to_owned());
+                map.names.len() - 1
+            });
+            map.name_of.insert(Atom::new(&number.to_string()).canonical(), position);
+        }
+        map
+    }
+
     fn from_rows(path: &Path) -> Result<Self, DataError> {
         let options = ReadOptions {
             header: Some(false),

@@ -18,6 +18,7 @@ mod label_values;
 mod labels;
 mod leakage;
 mod normalize;
+mod parquet;
 #[cfg(test)]
 mod real_data;
 mod records;

@@ -1,11 +1,11 @@
-//! Rows of a file, whatever its format, in bounded memory: csv, tsv, txt, json, jsonl, each also as gzip, and lines of standard input.
+//! Rows of a file, whatever its format, in bounded memory: csv, tsv, txt, json, jsonl, each also as gzip, parquet, and lines of standard input.
 //!
-//! How the bytes become rows is in `csv.rs` and `json.rs`; what the columns mean is in `columns.rs`.
+//! How the bytes become rows is in `csv.rs`, `json.rs` and `parquet.rs`; what the columns mean is in `columns.rs`.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -15,7 +15,9 @@ use super::csv::{DelimitedReader, FieldWidths, Fields, Sniffed, sniff};
 use super::encoding::encoding_of;
 use super::error::{Place, shown};
 use super::json::{JsonReader, Object};
+use super::parquet::{ParquetReader, is_parquet};
 use super::source::{Source, without_break};
+use crate::hub::{DatasetName, local_dataset};
 
 /// JSON objects looked at to learn the columns.
 const JSON_HEAD_ROWS: usize = 100;
@@ -34,6 +36,8 @@ pub struct ReadOptions {
     pub kind: Option<FileKind>,
     /// The encoding, by a name such as `cp949`. Default: detected; UTF-8 unless something else is certain.
     pub encoding: Option<String>,
+    /// The split of a dataset on the hub where its name says none and there are several. Default: an error.
+    pub split: Option<String>,
 }
 
 /// The formats that [`Records`] reads.
@@ -48,6 +52,8 @@ pub enum FileKind {
     JsonLines,
     /// One text a line, the only column being `text`.
     Lines,
+    /// Parquet, which is known by its first bytes.
+    Parquet,
 }
 
 /// What a file turned out to be; its `Display` is one line for people.
@@ -76,6 +82,7 @@ impl fmt::Display for FileFormat {
             FileKind::Json => formatter.write_str("JSON")?,
             FileKind::JsonLines => formatter.write_str("JSON lines")?,
             FileKind::Lines => formatter.write_str("one text a line")?,
+            FileKind::Parquet => formatter.write_str("parquet")?,
         }
         match self.delimiter {
             Some('\t') => formatter.write_str(", tabs")?,
@@ -105,7 +112,7 @@ impl fmt::Display for FileFormat {
 pub struct Record {
     /// 1-based number of the data row; neither the header nor blank lines count.
     pub row: u64,
-    /// 1-based physical line of the (decompressed) file on which the row starts.
+    /// 1-based physical line of the (decompressed) file on which the row starts; 0 where there are no lines.
     pub line: u64,
     /// One value a column; always strings in delimited files, null where a JSON object lacks the key.
     pub values: Vec<Value>,
@@ -124,6 +131,7 @@ pub struct Records {
     pending: VecDeque<Record>,
     ignored_keys: u64,
     ended: bool,
+    class_names: BTreeMap<String, Vec<String>>,
 }
 
 enum Reader {
@@ -131,14 +139,21 @@ enum Reader {
     Json(JsonReader),
     /// With a buffer for the line, and the row last read.
     Lines(Source, Vec<u8>, u64),
+    Parquet(Box<ParquetReader>),
 }
 
 impl Records {
-    /// Opens a file.
+    /// Opens a file, or a dataset of the hub that was fetched (`hf://owner/name/subset/split`).
     ///
     /// # Errors
     /// [`DataError`] if it cannot be read, is empty, binary or of an unknown format.
     pub fn open(path: &Path, options: &ReadOptions) -> Result<Self, DataError> {
+        if let Some(name) = DatasetName::parse(path)? {
+            return Self::open_dataset(&name, &shown(path), options);
+        }
+        if options.kind == Some(FileKind::Parquet) || is_parquet(path) {
+            return Self::open_parquet(&[path.to_owned()], &shown(path), &BTreeMap::new());
+        }
         let by_name = kind_of(path);
         let encoding = match options.encoding.as_deref() {
             None => None,
@@ -157,7 +172,48 @@ impl Records {
             FileKind::Json => Self::open_json(JsonReader::array(source), kind),
             FileKind::JsonLines => Self::open_json(JsonReader::lines(source), kind),
             FileKind::Lines => Ok(Self::open_lines(source)),
+            // Only what is called so and is none comes here.
+            FileKind::Parquet => Err(DataError::Parquet {
+                path: source.path,
+                found: "it does not begin as parquet does".to_owned(),
+            }),
         }
+    }
+
+    fn open_dataset(name: &DatasetName, path: &str, options: &ReadOptions) -> Result<Self, DataError> {
+        let found = local_dataset(name, options.split.as_deref())?;
+        match found.files.as_slice() {
+            files if files.iter().all(|file| is_parquet(file)) => Self::open_parquet(files, path, &found.class_names),
+            [file] => {
+                let mut records = Self::open(file, options)?;
+                records.path = path.to_owned();
+                records.class_names = found.class_names;
+                Ok(records)
+            }
+            files => Err(DataError::SeveralFiles {
+                path: path.to_owned(),
+                files: files.len(),
+                folder: format!("hf://datasets/{}", name.repository.id),
+            }),
+        }
+    }
+
+    fn open_parquet(
+        files: &[PathBuf],
+        path: &str,
+        class_names: &BTreeMap<String, Vec<String>>,
+    ) -> Result<Self, DataError> {
+        let mut reader = ParquetReader::open(files)?;
+        // What stands in the file itself was written with it.
+        let mut known = class_names.clone();
+        known.extend(reader.class_names.clone());
+        reader.name_classes(&known);
+        Ok(Self {
+            path: path.to_owned(),
+            columns: reader.columns.clone(),
+            class_names: reader.class_names.clone(),
+            ..Self::new(FileKind::Parquet, Reader::Parquet(Box::new(reader)))
+        })
     }
 
     /// Each line of `reader` (standard input) is one text in the column `text`; empty lines count, so that outputs stay aligned with inputs.
@@ -201,6 +257,12 @@ impl Records {
         self.ignored_keys
     }
 
+    /// What the numbers of a column of classes mean, where the file or the dataset's card says it.
+    pub fn class_names(&self, column: usize) -> Option<&[String]> {
+        let names = self.class_names.get(self.columns.get(column)?)?;
+        Some(names.as_slice())
+    }
+
     /// Where a value is, for messages.
     pub(super) fn place(&self, record: &Record, column: usize) -> Box<Place> {
         Place::new(&self.path, record.line, record.row, self.columns.get(column).cloned())
@@ -208,12 +270,15 @@ impl Records {
 
     fn new(kind: FileKind, reader: Reader) -> Self {
         let source = match &reader {
-            Reader::Delimited(reader) => &reader.source,
-            Reader::Json(reader) => &reader.source,
-            Reader::Lines(source, ..) => source,
+            Reader::Delimited(reader) => Some(&reader.source),
+            Reader::Json(reader) => Some(&reader.source),
+            Reader::Lines(source, ..) => Some(source),
+            Reader::Parquet(_) => None,
         };
-        let (path, gzip, byte_order_mark) = (source.path.clone(), source.gzip, source.byte_order_mark);
-        let encoding = source.encoding.map(str::to_owned);
+        let path = source.map(|source| source.path.clone()).unwrap_or_default();
+        let gzip = source.is_some_and(|source| source.gzip);
+        let byte_order_mark = source.is_some_and(|source| source.byte_order_mark);
+        let encoding = source.and_then(|source| source.encoding).map(str::to_owned);
         let format = FileFormat {
             kind,
             gzip,
@@ -231,6 +296,7 @@ impl Records {
             pending: VecDeque::new(),
             ignored_keys: 0,
             ended: false,
+            class_names: BTreeMap::new(),
         }
     }
 
@@ -353,6 +419,10 @@ impl Records {
                 let object = reader.next_object()?;
                 Ok(object.map(|object| self.json_record(object)))
             }
+            Reader::Parquet(reader) => {
+                let row = reader.next_row()?;
+                Ok(row.map(|(row, values)| Record { row, line: 0, values }))
+            }
             Reader::Lines(source, buffer, row) => {
                 let Some(text) = source.next_line(buffer)? else {
                     return Ok(None);
@@ -436,6 +506,7 @@ fn kind_of(path: &Path) -> Result<(FileKind, Option<char>), DataError> {
         "txt" => Ok((FileKind::Delimited, None)),
         "json" => Ok((FileKind::Json, None)),
         "jsonl" | "ndjson" => Ok((FileKind::JsonLines, None)),
+        "parquet" => Ok((FileKind::Parquet, None)),
         extension => Err(DataError::UnknownFormat {
             path: shown(path),
             extension: extension.to_owned(),

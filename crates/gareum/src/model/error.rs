@@ -9,7 +9,7 @@ use crate::files::WriteError;
 #[non_exhaustive]
 pub enum ModelError {
     /// A file of the directory cannot be read.
-    #[error("{}: {reason}\nhint: a model directory holds config.json, model.safetensors and tokenizer.json (or vocab.txt)", path.display())]
+    #[error("{}: {reason}\nhint: a model directory holds config.json, model.safetensors (or pytorch_model.bin) and tokenizer.json (or vocab.txt)", path.display())]
     Read {
         /// The file.
         path: PathBuf,
@@ -24,7 +24,7 @@ pub enum ModelError {
         /// What is wrong with it.
         reason: String,
         /// What to do.
-        hint: &'static str,
+        hint: String,
     },
     /// `config.json` lacks a key or holds a value of the wrong kind.
     #[error("{path}: `{key}` is {found}, expected {expected}")]
@@ -51,12 +51,31 @@ pub enum ModelError {
         supported: String,
     },
     /// Tensors that the encoder needs are not in the checkpoint.
-    #[error("{}: {} missing: {}\nhint: the file is incomplete or belongs to another config.json", path.display(), count(names.len(), "tensor is", "tensors are"), shorten(names))]
+    #[error("{}: {} missing: {}\nhint: {hint}", path.display(), count(names.len(), "tensor is", "tensors are"), shorten(names))]
     Missing {
         /// The weights file.
         path: PathBuf,
         /// The names.
         names: Vec<String>,
+        /// What to do.
+        hint: String,
+    },
+    /// `model.prefix_map` does not fit the names.
+    #[error("{}: model.prefix_map does not fit: {reason}\nhint: each key is the beginning of names in the file, each value what the family has there", path.display())]
+    PrefixMap {
+        /// The weights file.
+        path: PathBuf,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The generator of an ELECTRA pair.
+    #[error(
+        "{}: this is the generator of an ELECTRA pair, which classifies worse than its discriminator\nhint: take the discriminator, often called the same but for `-discriminator`; `--allow-generator` trains the generator all the same",
+        directory.display()
+    )]
+    Generator {
+        /// The model directory.
+        directory: PathBuf,
     },
     /// A tensor has another shape than `config.json` says.
     #[error("{}: `{name}` has shape {found:?}, expected {expected:?}\nhint: {hint}", path.display())]
@@ -124,12 +143,12 @@ fn count(count: usize, one: &str, many: &str) -> String {
 fn shorten(names: &[String]) -> String {
     let shown = names
         .iter()
-        .take(6)
+        .take(20)
         .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ");
-    if names.len() > 6 {
-        format!("{shown} and {} more", names.len() - 6)
+    if names.len() > 20 {
+        format!("{shown} and {} more", names.len() - 20)
     } else {
         shown
     }

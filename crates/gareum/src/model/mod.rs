@@ -5,6 +5,7 @@
 //! next.
 
 mod attention;
+mod checkpoint;
 mod config;
 mod convolution;
 mod embeddings;
@@ -31,6 +32,8 @@ use crate::data::{LabelSchema, Task};
 use crate::head::Head;
 use crate::tokens::PackedBatch;
 
+pub use checkpoint::{EncoderFolder, LoadOptions, LoadedWeights};
+pub(crate) use checkpoint::{FOREIGN, WEIGHTS, conversion, transformer_folder};
 pub use config::{
     Biases, Convolution, Decoder, DecoderStart, HeadDense, HeadShape, LayerAttention, LayerLayout, ModelConfig,
     Positions,
@@ -41,7 +44,7 @@ pub use families::Family;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
 pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
-pub use weights::{LoadedWeights, save_tensors};
+pub use weights::save_tensors;
 
 /// What makes dropout masks: absent when nothing is to be dropped.
 #[derive(Debug, Clone, Copy)]
@@ -208,6 +211,10 @@ pub struct LoadNotes {
     pub fresh: Vec<String>,
     /// Tensors of the checkpoint that this model has no use for, for example a masked-language-model head.
     pub unused: Vec<String>,
+    /// Whether the encoder was taken out of a model of sentence-transformers.
+    pub in_sentence_model: bool,
+    /// Whether it is the generator of an ELECTRA pair.
+    pub is_generator: bool,
 }
 
 impl Model {
@@ -221,11 +228,28 @@ impl Model {
         Self::build(parsed, schema, config, &mut builder).map(|model| model.finish(builder))
     }
 
-    /// Reads `config.json` and `model.safetensors` of a directory.
+    /// Reads `config.json` and the weights of a directory.
     ///
     /// # Errors
     /// [`ModelError`] names the file and what is wrong with it.
     pub fn load(directory: &Path, head: HeadSource<'_>) -> Result<(Self, LoadNotes), ModelError> {
+        Self::load_with(directory, head, &LoadOptions::default())
+    }
+
+    /// As [`Model::load`], for a checkpoint that is not as `transformers` leaves it.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_with(
+        directory: &Path,
+        head: HeadSource<'_>,
+        options: &LoadOptions,
+    ) -> Result<(Self, LoadNotes), ModelError> {
+        let EncoderFolder {
+            directory,
+            in_sentence_model,
+        } = EncoderFolder::of(directory)?;
+        let directory = directory.as_path();
         let (mut raw_config, mut config) = ModelConfig::read(directory)?;
         if let HeadSource::Labels {
             classifier_dropout: Some(rate),
@@ -235,7 +259,13 @@ impl Model {
             raw_config.insert(config.family.classifier_dropout_key().to_owned(), json!(rate));
             config = ModelConfig::from_json(&raw_config, "config.json")?;
         }
-        let weights = LoadedWeights::read(directory)?;
+        let weights = LoadedWeights::read_with(directory, options)?;
+        let is_generator = families::is_generator(config.family, &raw_config, &weights);
+        if is_generator && !options.allow_generator {
+            return Err(ModelError::Generator {
+                directory: directory.into(),
+            });
+        }
         let has_head = weights.contains(&format!("{}.weight", config.names().classifier));
         let (schema, seed, keep_head) = match head {
             HeadSource::Checkpoint if !has_head => {
@@ -260,7 +290,11 @@ impl Model {
         };
         let mut builder = Builder::from_weights(weights, seed, config.initializer_range, keep_head);
         let model = Self::build(config, schema, raw_config, &mut builder)?;
-        let notes = builder.notes(directory)?;
+        let notes = LoadNotes {
+            in_sentence_model,
+            is_generator,
+            ..builder.notes(directory)?
+        };
         Ok((model.finish(builder), notes))
     }
 

@@ -122,16 +122,18 @@ impl Builder {
     /// Fails if the encoder is incomplete.
     pub fn notes(&self, directory: &Path) -> Result<LoadNotes, ModelError> {
         if !self.missing.is_empty() {
-            let path = directory.join("model.safetensors");
+            let weights = self.weights.as_ref();
             return Err(ModelError::Missing {
-                path,
+                path: weights.map_or(directory, LoadedWeights::path).to_owned(),
                 names: self.missing.clone(),
+                hint: weights.map_or(String::new(), |weights| weights.hint_for_missing(&self.missing)),
             });
         }
         let unused = self.weights.as_ref().map(LoadedWeights::unused).unwrap_or_default();
         Ok(LoadNotes {
             fresh: self.fresh.clone(),
             unused,
+            ..LoadNotes::default()
         })
     }
 

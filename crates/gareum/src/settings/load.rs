@@ -7,6 +7,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use super::Settings;
+use crate::hub::{is_hub_path, is_plain_model};
 
 /// What helps who has named a file of data where settings belong.
 const NOT_SETTINGS: &str = "a settings file is TOML, such as gareum.toml; data is given with --train";
@@ -123,10 +124,27 @@ impl Settings {
             &mut self.data.validation,
             &mut self.data.test,
             &mut self.data.label_map,
-            &mut self.model.base,
         ];
         for path in files.into_iter().flatten() {
-            *path = directory.join(&*path);
+            if !is_hub_path(path) {
+                *path = directory.join(&*path);
+            }
+        }
+        // What could be a directory beside the settings or a model on the hub is the former if it is there.
+        if let Some(base) = &mut self.model.base
+            && !is_hub_path(base)
+        {
+            let beside = directory.join(&*base);
+            let is_name = base.to_str().is_some_and(is_plain_model);
+            if beside.exists() || !is_name {
+                *base = beside;
+            }
+        }
+        // A name without a place is looked for in the directory of the checkpoint.
+        if let Some(weights) = &mut self.model.weights
+            && directory.join(&*weights).exists()
+        {
+            *weights = directory.join(&*weights);
         }
         self.output.dir = directory.join(&self.output.dir);
         self

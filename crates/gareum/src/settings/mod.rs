@@ -5,12 +5,13 @@ mod check;
 mod load;
 mod memory_size;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::data::{CleanOptions, ColumnRequest, ConflictPolicy, NormalizeStep, ReadOptions, SplitOptions, Task};
-use crate::model::Precision;
+use crate::model::{LoadOptions, Precision};
 use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
@@ -38,9 +39,21 @@ pub struct Settings {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelSettings {
-    /// Directory of the checkpoint to start from.
+    /// The checkpoint to start from: a directory, or the name of a repository on the hub, such as `klue/bert-base`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub base: Option<PathBuf>,
+    /// Branch, tag or commit of a repository on the hub. Default `main`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revision: Option<String>,
+    /// File with the weights, such as `best.pt`, beside the settings or in the directory of the checkpoint. Default: the one that
+    /// `transformers` would read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// Beginnings of names in the weights, and what the family has there: `{ "encoder.bert." = "bert." }`. Default: none.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub prefix_map: BTreeMap<String, String>,
+    /// Take the generator of an ELECTRA pair too, which classifies worse than the discriminator. Default false.
+    pub allow_generator: bool,
     /// Longest input in tokens, special ones included. Default 128: most short texts fit, and the cost grows with it.
     pub max_length: usize,
     /// Which part of a longer text is kept. Default `head`.
@@ -59,6 +72,10 @@ impl Default for ModelSettings {
     fn default() -> Self {
         Self {
             base: None,
+            revision: None,
+            weights: None,
+            prefix_map: BTreeMap::new(),
+            allow_generator: false,
             max_length: 128,
             truncation: TruncationStrategy::Head,
             classifier_dropout: None,
@@ -226,6 +243,7 @@ impl DataSettings {
             quoting: self.quoting,
             encoding: self.encoding.clone(),
             kind: None,
+            split: None,
         }
     }
 
@@ -453,6 +471,17 @@ impl Default for OutputSettings {
     fn default() -> Self {
         Self {
             dir: PathBuf::from("model"),
+        }
+    }
+}
+
+impl ModelSettings {
+    /// How the checkpoint is read.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            weights: self.weights.clone(),
+            prefix_map: self.prefix_map.clone(),
+            allow_generator: self.allow_generator,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::MemoryShortage;
 use crate::data::DataError;
 use crate::files::WriteError;
+use crate::hub::HubError;
 use crate::metrics::MetricsError;
 use crate::model::ModelError;
 use crate::tokens::TokenizerError;
@@ -19,6 +20,9 @@ pub enum TrainError {
     /// The model.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The checkpoint, by its name on the hub.
+    #[error(transparent)]
+    Hub(#[from] HubError),
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),

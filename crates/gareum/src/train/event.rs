@@ -5,11 +5,13 @@ use std::path::Path;
 use super::memory::MemoryPlan;
 use super::trainer::{Plan, StepReport};
 use crate::metrics::Metrics;
-use crate::model::Precision;
+use crate::model::{LoadNotes, Precision};
 
 /// What a run tells while it goes on.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// The checkpoint was read.
+    Loaded(&'a LoadNotes),
     /// The first step is about to be taken.
     Started(Plan),
     /// What the model computes in.

@@ -10,11 +10,12 @@ use super::checkpoint::{self, write_json};
 use super::{EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
-    Records, SchemaSource, Split, SplitOptions, clean, keep_together, leaks, split,
+    ReadOptions, Records, SchemaSource, Split, SplitOptions, clean, keep_together, leaks, split,
 };
 use crate::files::create_directory;
+use crate::hub::{Repository, local_model};
 use crate::metrics::Metrics;
-use crate::model::{HeadSource, LoadNotes, Model, Precision};
+use crate::model::{EncoderFolder, HeadSource, LoadNotes, Model, Precision};
 use crate::predict::Description;
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
@@ -67,8 +68,12 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
     };
     let map = data.label_map.as_deref().map(LabelMap::open).transpose()?;
     let mut reports = Vec::new();
-    let mut load = |path: &Path, schema: SchemaSource<'_>, options: &CleanOptions| -> Result<Dataset, TrainError> {
-        let records = Records::open(path, &data.read_options())?;
+    let mut load = |path: &Path, split: &str, schema: SchemaSource<'_>, options: &CleanOptions| {
+        let read = ReadOptions {
+            split: Some(split.to_owned()),
+            ..data.read_options()
+        };
+        let records = Records::open(path, &read)?;
         let mut dataset = Dataset::read(records, &data.columns(), schema, map.as_ref())?;
         dataset.normalize(&data.normalize);
         let report = clean(&mut dataset, options);
@@ -76,10 +81,11 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
             load: dataset.report.clone(),
             clean: report,
         });
-        Ok(dataset)
+        Ok::<Dataset, TrainError>(dataset)
     };
     let train = load(
         train,
+        "train",
         SchemaSource::Infer { task: settings.task },
         &data.clean_options(),
     )?;
@@ -88,12 +94,13 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
         drop_duplicates: false,
         conflicts: ConflictPolicy::Keep,
     };
-    let mut other = |path: &Option<PathBuf>| -> Result<Option<Vec<Example>>, TrainError> {
+    let mut other = |path: &Option<PathBuf>, split: &str| -> Result<Option<Vec<Example>>, TrainError> {
         path.as_ref()
-            .map(|path| Ok(load(path, SchemaSource::Fixed(&train.schema), &whole)?.examples))
+            .map(|path| Ok(load(path, split, SchemaSource::Fixed(&train.schema), &whole)?.examples))
             .transpose()
     };
-    let (validation, test) = (other(&data.validation)?, other(&data.test)?);
+    let validation = other(&data.validation, "validation")?;
+    let test = other(&data.test, "test")?;
     let groups: Option<Vec<u64>> = train.examples.iter().map(|example| example.group).collect();
     let options = SplitOptions {
         groups: groups.as_deref(),
@@ -189,6 +196,7 @@ pub fn run(
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunReport, TrainError> {
     let (model, tokenizer, notes) = start(settings, prepared)?;
+    observe(Event::Loaded(&notes));
     // What `auto` means on this machine is part of how the model came about.
     let mut settings = settings.clone();
     settings.train.precision = model.precision.into();
@@ -226,8 +234,10 @@ fn load_base(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokeniz
         seed: settings.train.seed,
         classifier_dropout: settings.model.classifier_dropout,
     };
-    let (model, notes) = Model::load(base, head)?;
-    Ok((model, Tokenizer::from_directory(base)?, notes))
+    let base = &local_model(base, settings.model.revision.as_deref())?;
+    let (model, notes) = Model::load_with(base, head, &settings.model.load_options())?;
+    let tokenizer = Tokenizer::from_directory(&EncoderFolder::of(base)?.directory)?;
+    Ok((model, tokenizer, notes))
 }
 
 /// `config.json` of an encoder that starts from random weights.
@@ -421,12 +431,11 @@ fn save(
 /// `README.md` of a model directory, with the header that the hub reads.
 fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &RunReport) -> String {
     let parts = &prepared.parts;
-    let base = settings
-        .model
-        .base
-        .as_deref()
-        .and_then(Path::file_name)
-        .map(|name| name.to_string_lossy().into_owned());
+    let name = |base: &Path| match Repository::model(base, None) {
+        Ok(Some(repository)) => Some(repository.id),
+        _ => Some(base.file_name()?.to_string_lossy().into_owned()),
+    };
+    let base = settings.model.base.as_deref().and_then(name);
     let names = &prepared.schema.names;
     let shown = names
         .iter()

@@ -10,8 +10,10 @@ mod gpt_neox;
 mod modernbert;
 mod roberta;
 
-use super::ModelError;
+use serde_json::{Map, Value};
+
 use super::config::{Keys, ModelConfig};
+use super::{LoadedWeights, ModelError};
 
 /// Whose names and head a checkpoint has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -213,6 +215,11 @@ impl Family {
             Self::Bart | Self::Mbart => bart::read(keys, self),
         }
     }
+}
+
+/// Whether a checkpoint is the generator of an ELECTRA pair.
+pub(super) fn is_generator(family: Family, config: &Map<String, Value>, weights: &LoadedWeights) -> bool {
+    family == Family::Electra && electra::is_generator(config, weights)
 }
 
 #[cfg(test)]

@@ -1,11 +1,85 @@
-//! The models that Hugging Face's tools have left in their cache: read only, nothing is fetched.
+//! The cache that Hugging Face's tools share: `models--owner--name/` with `blobs/` (files by what the hub calls their content), `snapshots/`
+//! (for each commit, names that point to blobs) and `refs/` (the commit of a branch or tag).
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::model::Family;
+use super::name::Repository;
+use crate::files::{WriteError, create_directory, write_atomically};
+use crate::model::{EncoderFolder, Family, WEIGHTS};
+
+/// The folder of one repository.
+#[derive(Debug, Clone)]
+pub(super) struct CachedRepository {
+    folder: PathBuf,
+}
+
+impl CachedRepository {
+    pub fn of(cache: &Path, repository: &Repository) -> Self {
+        let id = repository.id.replace('/', "--");
+        Self {
+            folder: cache.join(format!("{}--{id}", repository.kind.folder())),
+        }
+    }
+
+    /// The files of a commit, whether or not they are there.
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.folder.join("snapshots").join(commit)
+    }
+
+    /// The files of what a revision was when it was last fetched.
+    pub fn latest(&self, revision: &str) -> Option<PathBuf> {
+        let by_name = std::fs::read_to_string(self.reference(revision)).ok();
+        let commit = by_name.as_deref().map_or(revision, str::trim);
+        let is_commit = !commit.is_empty() && commit.chars().all(|c| c.is_ascii_alphanumeric());
+        Some(self.snapshot(commit)).filter(|path| is_commit && path.is_dir())
+    }
+
+    /// Remembers the commit of a revision.
+    pub fn remember(&self, revision: &str, commit: &str) -> Result<(), WriteError> {
+        let path = self.reference(revision);
+        if revision == commit || std::fs::read_to_string(&path).is_ok_and(|known| known == commit) {
+            return Ok(());
+        }
+        create_directory(path.parent().unwrap_or(&self.folder))?;
+        write_atomically(&path, commit.as_bytes())
+    }
+
+    fn reference(&self, revision: &str) -> PathBuf {
+        self.folder.join("refs").join(revision)
+    }
+
+    /// Where a file with this content belongs.
+    pub fn blob(&self, etag: &str) -> PathBuf {
+        self.folder.join("blobs").join(etag)
+    }
+
+    /// Gives a blob a name in a snapshot.
+    pub fn link(&self, blob: &Path, commit: &str, file: &str) -> Result<PathBuf, WriteError> {
+        let path = self.snapshot(commit).join(file);
+        let failed = |error: std::io::Error| WriteError::new(&path, &error);
+        create_directory(path.parent().unwrap_or(&self.folder))?;
+        #[cfg(unix)]
+        {
+            // Relative, so that the cache can be moved.
+            let up = "../".repeat(2 + file.split('/').count() - 1);
+            let target = Path::new(&up).join("blobs").join(blob.file_name().unwrap_or_default());
+            match std::os::unix::fs::symlink(target, &path) {
+                // Another process was faster.
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists && path.exists() => {}
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    return Err(failed(error));
+                }
+                other => other.map_err(failed)?,
+            }
+        }
+        #[cfg(not(unix))]
+        std::fs::copy(blob, &path).map(|_| ()).map_err(failed)?;
+        Ok(path)
+    }
+}
 
 /// A model of the cache.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -24,10 +98,15 @@ pub fn directory(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> 
     if let Some(directory) = set("HF_HUB_CACHE").or_else(|| set("HUGGINGFACE_HUB_CACHE")) {
         return Some(directory);
     }
-    let home = set("HF_HOME")
+    Some(home(variable)?.join("hub"))
+}
+
+/// Where Hugging Face's tools keep what is theirs.
+pub(super) fn home(variable: impl Fn(&str) -> Option<PathBuf>) -> Option<PathBuf> {
+    let set = |name: &str| variable(name).filter(|value| !value.as_os_str().is_empty());
+    set("HF_HOME")
         .or_else(|| Some(set("XDG_CACHE_HOME")?.join("huggingface")))
-        .or_else(|| Some(set("HOME")?.join(".cache/huggingface")))?;
-    Some(home.join("hub"))
+        .or_else(|| Some(set("HOME")?.join(".cache/huggingface")))
 }
 
 /// The models in the cache, by name; none if there is no cache.
@@ -58,7 +137,10 @@ fn model(path: &Path) -> Option<CachedModel> {
     })
 }
 
-fn missing(directory: &Path) -> Vec<String> {
+/// What is needed to train a model and is not in its snapshot.
+pub(super) fn missing(model: &Path) -> Vec<String> {
+    let folder = EncoderFolder::of(model);
+    let directory = folder.as_ref().map_or(model, |folder| &folder.directory);
     let is_there = |name: &str| directory.join(name).is_file();
     let mut missing = Vec::new();
     match std::fs::read_to_string(directory.join("config.json")) {
@@ -71,14 +153,27 @@ fn missing(directory: &Path) -> Vec<String> {
             }
         }
     }
-    if !is_there("model.safetensors") {
-        missing.push("model.safetensors".to_owned());
+    match WEIGHTS.iter().find(|name| is_there(name)) {
+        None => missing.push("model.safetensors or pytorch_model.bin".to_owned()),
+        Some(index) if index.ends_with(".json") => {
+            let parts = std::fs::read_to_string(directory.join(index));
+            let parts = parts.map(|text| super::files::parts_of(&text)).unwrap_or_default();
+            missing.extend(parts.into_iter().filter(|part| !is_there(part)));
+        }
+        Some(_) => {}
     }
-    if !is_there("tokenizer.json") && !is_there("vocab.txt") {
+    let is_tokenizer = |path: PathBuf| {
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        TOKENIZERS.contains(&name.as_str()) || name.ends_with(".model")
+    };
+    if !entries(directory).any(is_tokenizer) {
         missing.push("tokenizer.json or vocab.txt".to_owned());
     }
     missing
 }
+
+/// Files that a tokenizer can be made from, beside those of sentencepiece.
+const TOKENIZERS: [&str; 3] = ["tokenizer.json", "vocab.txt", "vocab.json"];
 
 #[cfg(test)]
 mod tests {
@@ -132,7 +227,7 @@ mod tests {
             .iter()
             .map(|model| (model.name.as_str(), model.missing.join(", ")))
             .collect();
-        let lacks = "a supported model_type (it is `gpt2`), model.safetensors".to_owned();
+        let lacks = "a supported model_type (it is `gpt2`), model.safetensors or pytorch_model.bin".to_owned();
         assert_eq!(found, [("gpt2", lacks), ("klue/bert-base", String::new())]);
         assert!(models(cache.path())[1].directory.ends_with("snapshots/abc"));
         assert!(models(&cache.path().join("nothing")).is_empty());
