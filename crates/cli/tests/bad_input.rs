@@ -401,7 +401,7 @@ fn bases_that_cannot_be_read() {
     assert_snapshot!(train_from(remove("vocab.txt")), @"
         exit 2
         error: base: no tokenizer found
-        hint: put tokenizer.json or vocab.txt there; `transformers`' tokenizer.save_pretrained writes the former
+        hint: put tokenizer.json there, or vocab.txt, vocab.json with merges.txt, or a sentencepiece model (*.model)
         ");
     assert_snapshot!(train_from(remove("model.safetensors")), @"
         exit 2

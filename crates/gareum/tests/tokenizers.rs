@@ -186,3 +186,236 @@ fn a_vocabulary_whose_special_tokens_are_spelled_otherwise_is_refused_until_they
     let tokenizer = Tokenizer::from_directory(directory.path()).unwrap();
     assert_eq!(ids(&tokenizer, "the [mask]"), [101, 1996, 103, 102]);
 }
+
+fn folder(files: &[(&str, &[u8])]) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, contents) in files {
+        std::fs::write(directory.path().join(name), contents).unwrap();
+    }
+    directory
+}
+
+fn model(name: &str) -> Vec<u8> {
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/fixtures/sentencepiece");
+    std::fs::read(fixtures.join(name)).unwrap()
+}
+
+const GPT2: (&str, &[u8]) = ("config.json", br#"{"model_type": "gpt2"}"#);
+const XLM_ROBERTA: (&str, &[u8]) = ("config.json", br#"{"model_type": "xlm-roberta"}"#);
+const BERT: (&str, &[u8]) = ("config.json", br#"{"model_type": "bert"}"#);
+const LETTERS: (&str, &[u8]) = ("vocab.json", br#"{"a": 0, "b": 1, "ab": 2, "</s>": 3, "<s>": 4}"#);
+const MERGES: (&str, &[u8]) = ("merges.txt", b"#version: 0.2\na b\n");
+
+#[test]
+fn damaged_files_are_named_with_what_is_wrong() {
+    let check = |files: &[(&str, &[u8])], expected: &str| {
+        let directory = folder(files);
+        let error = Tokenizer::from_directory(directory.path()).unwrap_err().to_string();
+        let seen = error.replace(&directory.path().display().to_string(), "DIR");
+        assert_eq!(seen, expected);
+    };
+    let (fairseq, llama) = (model("fairseq.model"), model("llama.model"));
+    check(
+        &[GPT2, LETTERS, ("merges.txt", b"#version: 0.2\na b\nab\n")],
+        "DIR/merges.txt:3: `ab` should be two tokens with a blank between them",
+    );
+    check(
+        &[GPT2, LETTERS, ("merges.txt", b"a b\nb a\n")],
+        "DIR/merges.txt:2: vocab.json has no `ba`, which `b a` needs",
+    );
+    check(&[GPT2, LETTERS], "DIR/vocab.json: there is no merges.txt beside it");
+    check(
+        &[GPT2, MERGES, ("vocab.json", br#"{"a": 0, "b": 0}"#)],
+        "DIR/vocab.json: `a` and `b` both have the id 0",
+    );
+    check(
+        &[GPT2, MERGES, ("vocab.json", br#"{"a": -1}"#)],
+        "DIR/vocab.json: `a` should have an id, found -1",
+    );
+    check(
+        &[LETTERS, MERGES],
+        "DIR: vocab.json is read differently by each family of models, and nothing says which this is\n\
+         hint: `model_type` in config.json or `tokenizer_class` in tokenizer_config.json says it",
+    );
+    check(
+        &[XLM_ROBERTA, LETTERS, MERGES],
+        "DIR: no way is known to read vocab.json as `XLMRobertaTokenizer`\n\
+         hint: save it with `transformers`' tokenizer.save_pretrained, which writes a tokenizer.json, if it is a fast one",
+    );
+    check(
+        &[XLM_ROBERTA, ("sentencepiece.bpe.model", &fairseq[..fairseq.len() / 2])],
+        "DIR/sentencepiece.bpe.model: not a sentencepiece model, or one that is cut off",
+    );
+    check(
+        &[XLM_ROBERTA, ("spiece.model", b"")],
+        "DIR/spiece.model: it has no pieces",
+    );
+    check(
+        &[XLM_ROBERTA, ("spiece.model", &llama)],
+        "DIR/spiece.model: it is a Bpe model; for XlmRoberta tokenizers it should be Unigram",
+    );
+    check(
+        &[XLM_ROBERTA, ("a.model", &fairseq), ("b.model", &fairseq)],
+        "DIR: which tokenizer is it, a.model or b.model?",
+    );
+    check(
+        &[BERT, ("spiece.model", &fairseq)],
+        "DIR/spiece.model: the vocabulary has no `[UNK]`",
+    );
+    check(
+        &[
+            BERT,
+            ("tokenizer_78b3253a26.model", &model("kobert.model")),
+            ("vocab.txt", "▁이\n▁그\n".as_bytes()),
+        ],
+        "DIR/vocab.txt: the vocabulary has no `[UNK]`",
+    );
+    check(
+        &[(
+            "tokenizer.json",
+            br#"{"version": "1.0", "model": {"type": "BPE", "vocab": {}}}"#,
+        )],
+        "DIR/tokenizer.json: not a tokenizer: Missing vocab/merges at line 1 column 57",
+    );
+    check(
+        &[
+            ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n"),
+            ("tokenizer_config.json", b"{"),
+        ],
+        "DIR/tokenizer_config.json: not a JSON object: EOF while parsing an object at line 1 column 1",
+    );
+    check(
+        &[
+            ("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\n"),
+            ("tokenizer_config.json", br#"{"added_tokens_decoder": {"x": "y"}}"#),
+        ],
+        "DIR/tokenizer_config.json: `added_tokens_decoder` has no token for `x`, but \"y\"",
+    );
+}
+
+#[test]
+fn tokens_that_the_model_has_no_embedding_for_are_refused() {
+    let mask = ("tokenizer_config.json", &br#"{"mask_token": "[MASK]"}"#[..]);
+    let vocabulary = ("vocab.txt", &b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\nb\n"[..]);
+    let bare = Tokenizer::from_directory(folder(&[vocabulary]).path()).unwrap();
+    // Nobody asked for `[MASK]`, which the vocabulary lacks.
+    assert_eq!((bare.vocab_size(), ids(&bare, "b [MASK]").len()), (6, 6));
+    bare.check_fits(6).unwrap();
+    let named = folder(&[vocabulary, mask]);
+    let named = Tokenizer::from_directory(named.path()).unwrap();
+    assert_eq!(ids(&named, "b [MASK]"), [2, 5, 6, 3]);
+    assert_eq!(
+        named.check_fits(6).unwrap_err().to_string(),
+        "the tokenizer has 7 tokens, the model embeds 6\nhint: tokenizer and weights belong to different checkpoints"
+    );
+    // Of two lines with the same token the last counts, and the place behind the vocabulary is not free.
+    let twice = ("vocab.txt", &b"[PAD]\n[UNK]\n[CLS]\n[SEP]\na\na\n"[..]);
+    let bare = Tokenizer::from_directory(folder(&[twice]).path()).unwrap();
+    assert_eq!(ids(&bare, "a"), [2, 5, 3]);
+    let error = Tokenizer::from_directory(folder(&[twice, mask]).path())
+        .unwrap_err()
+        .to_string();
+    let expected = "`[MASK]` is not in the vocabulary and would get the id 5, which `a` has";
+    assert!(error.ends_with(expected), "{error}");
+}
+
+/// KoBART's `tokenizer.json` puts nothing at the end; its classifier reads the last `</s>`.
+#[test]
+fn sequences_end_with_eos_on_request() {
+    let settings = (
+        "tokenizer_config.json",
+        &br#"{"eos_token": "</s>", "bos_token": "<s>", "unk_token": "<s>"}"#[..],
+    );
+    let mut tokenizer = Tokenizer::from_directory(folder(&[GPT2, LETTERS, MERGES, settings]).path()).unwrap();
+    assert_eq!(ids(&tokenizer, "ab"), [2]);
+    assert_eq!(tokenizer.end_with_eos().unwrap().as_deref(), Some("</s>"));
+    let saved = tempfile::tempdir().unwrap();
+    tokenizer.save(saved.path(), 16).unwrap();
+    let mut again = Tokenizer::from_directory(saved.path()).unwrap();
+    assert_eq!(again.end_with_eos().unwrap(), None);
+    for tokenizer in [&tokenizer, &again] {
+        assert_eq!(ids(tokenizer, "abba"), [2, 1, 0, 3]);
+        assert_eq!(ids(tokenizer, ""), [3]);
+        let pair = encode(tokenizer, "ab", Some("b"), UNTRUNCATED);
+        assert_eq!(
+            (pair.input_ids, pair.token_type_ids),
+            (vec![2, 3, 1, 3], vec![0, 0, 1, 1])
+        );
+        assert_eq!(
+            (tokenizer.special_tokens(false), tokenizer.special_tokens(true)),
+            (1, 2)
+        );
+        assert_eq!(encode(tokenizer, "aaaa", None, 3).input_ids, [0, 0, 3]);
+    }
+
+    // What begins a sequence stays, and what ends already is left alone.
+    let settings = (
+        "tokenizer_config.json",
+        &br#"{"eos_token": "</s>", "bos_token": "<s>", "add_bos_token": true}"#[..],
+    );
+    let mut tokenizer = Tokenizer::from_directory(folder(&[GPT2, LETTERS, MERGES, settings]).path()).unwrap();
+    tokenizer.end_with_eos().unwrap();
+    assert_eq!(ids(&tokenizer, "ab"), [4, 2, 3]);
+    let pair = encode(&tokenizer, "ab", Some("b"), UNTRUNCATED);
+    assert_eq!(pair.input_ids, [4, 2, 3, 4, 1, 3]);
+    let roberta = ("config.json", &br#"{"model_type": "bart"}"#[..]);
+    let mut tokenizer = Tokenizer::from_directory(folder(&[roberta, LETTERS, MERGES]).path()).unwrap();
+    assert_eq!(tokenizer.end_with_eos().unwrap(), None);
+    assert_eq!(ids(&tokenizer, "ab"), [4, 2, 3]);
+
+    let mut without = Tokenizer::train_wordpiece(["a b"; 3].into_iter(), 20).unwrap();
+    assert_eq!(
+        without.end_with_eos().unwrap_err().to_string(),
+        "the tokenizer cannot end its sequences, which this model needs: its vocabulary has no `</s>`\n\
+         hint: name its `eos_token` in tokenizer_config.json"
+    );
+}
+
+#[test]
+fn saved_settings_say_what_was_seen_from_the_files() {
+    let read = |tokenizer: &Tokenizer| -> Value {
+        let saved = tempfile::tempdir().unwrap();
+        tokenizer.save(saved.path(), 16).unwrap();
+        serde_json::from_slice(&std::fs::read(saved.path().join("tokenizer_config.json")).unwrap()).unwrap()
+    };
+    let cased = folder(&[("vocab.txt", b"[PAD]\n[UNK]\n[CLS]\n[SEP]\nA\n")]);
+    let config = read(&Tokenizer::from_directory(cased.path()).unwrap());
+    assert_eq!(
+        (&config["do_lower_case"], &config["tokenizer_class"]),
+        (&json!(false), &json!("BertTokenizer"))
+    );
+    let kobert = folder(&[BERT, ("spiece.model", &model("kobert.model"))]);
+    let config = read(&Tokenizer::from_directory(kobert.path()).unwrap());
+    assert_eq!(config["tokenizer_class"], "PreTrainedTokenizerFast");
+    assert_eq!(config["kobert"]["split_digit_commas"], true);
+}
+
+/// KoBERT cuts a piece like `1,` once more; its parts have places of their own.
+#[test]
+fn parts_of_a_cut_token_slice_the_text() {
+    let kobert = folder(&[BERT, ("spiece.model", &model("kobert.model"))]);
+    let tokenizer = Tokenizer::from_directory(kobert.path()).unwrap();
+    let text = "가격 2,024, 3,";
+    let strategy = TruncationStrategy::Head;
+    let located = tokenizer
+        .encode_located(
+            text,
+            None,
+            Truncation {
+                max_length: UNTRUNCATED,
+                strategy,
+            },
+        )
+        .unwrap();
+    let slices: Vec<&str> = located
+        .spans
+        .iter()
+        .flatten()
+        .map(|span| &text[span.bytes.clone()])
+        .collect();
+    assert_eq!(slices.concat(), text, "{slices:?}");
+    assert!(
+        slices.iter().all(|slice| !slice.contains(',') || *slice == ","),
+        "{slices:?}"
+    );
+}

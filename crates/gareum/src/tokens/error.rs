@@ -8,7 +8,7 @@ use std::path::PathBuf;
 pub enum TokenizerError {
     /// The directory holds none of the files that a tokenizer can be made of.
     #[error(
-        "{}: no tokenizer found\nhint: put tokenizer.json or vocab.txt there; `transformers`' tokenizer.save_pretrained writes the former",
+        "{}: no tokenizer found\nhint: put tokenizer.json there, or vocab.txt, vocab.json with merges.txt, or a sentencepiece model (*.model)",
         directory.display()
     )]
     Missing {
@@ -22,6 +22,40 @@ pub enum TokenizerError {
         path: PathBuf,
         /// What is wrong.
         reason: String,
+    },
+    /// A line of `merges.txt` is wrong.
+    #[error("{}:{line}: {reason}", path.display())]
+    Merge {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The files can be read in several ways.
+    #[error(
+        "{}: {file} is read differently by each family of models, and nothing says which this is\nhint: `model_type` in config.json or `tokenizer_class` in tokenizer_config.json says it",
+        directory.display()
+    )]
+    Unnamed {
+        /// The directory.
+        directory: PathBuf,
+        /// The file.
+        file: String,
+    },
+    /// The tokenizer is of a class that is not known for such files.
+    #[error(
+        "{}: no way is known to read {file} as `{class}`\nhint: save it with `transformers`' tokenizer.save_pretrained, which writes a tokenizer.json, if it is a fast one",
+        directory.display()
+    )]
+    Class {
+        /// The directory.
+        directory: PathBuf,
+        /// The class.
+        class: String,
+        /// The file.
+        file: String,
     },
     /// The vocabulary lacks a token that every text needs.
     #[error("{}: the vocabulary has no `{token}`\nhint: name the special tokens in tokenizer_config.json", path.display())]
@@ -48,6 +82,14 @@ pub enum TokenizerError {
         tokenizer: usize,
         /// Rows of the word embedding.
         model: usize,
+    },
+    /// Sequences have to end with a token that there is not.
+    #[error(
+        "the tokenizer cannot end its sequences, which this model needs: {reason}\nhint: name its `eos_token` in tokenizer_config.json"
+    )]
+    EndOfSequence {
+        /// What is missing.
+        reason: String,
     },
     /// A tokenizer could not be trained.
     #[error("cannot train a tokenizer: {reason}")]

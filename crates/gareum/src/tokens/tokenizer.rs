@@ -1,13 +1,17 @@
 //! A checkpoint's tokenizer: reading it, encoding with our own truncation, and writing it beside the model.
 
-use std::path::{Path, PathBuf};
+use std::ops::Range;
+use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tokenizers::{EncodeInput, PostProcessor};
+use tokenizers::processors::sequence::Sequence;
+use tokenizers::{EncodeInput, PostProcessor, PostProcessorWrapper};
 
-use super::{TokenizerError, wordpiece};
+use super::folder::{self, Opened};
+use super::sentencepiece::kobert::{Cut, Cutter};
+use super::{TokenizerError, pipeline, wordpiece};
 use crate::data::Input;
 use crate::files::{WriteError, write_atomically};
 
@@ -43,17 +47,40 @@ pub struct Encoded {
     pub full_length: usize,
 }
 
+/// The tokens of one text or pair with the places in the texts that they stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// The tokens.
+    pub encoded: Encoded,
+    /// For each token its place; `None` for special tokens around the texts.
+    pub spans: Vec<Option<TokenSpan>>,
+}
+
+/// The part of a text that a token stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenSpan {
+    /// 0 for the first text, 1 for the second.
+    pub text: usize,
+    /// Bytes of it, beginning and ending between characters. Tokens for parts of a character all have the whole of it; a token that
+    /// stands for nothing in the text, like a blank put before it, has an empty range.
+    pub bytes: Range<usize>,
+}
+
 /// A tokenizer with the files that describe it.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
     inner: tokenizers::Tokenizer,
     /// `tokenizer_config.json`, kept as it was read.
     config: Map<String, Value>,
+    /// What cuts texts instead of `inner`, which then only normalises them: in KoBERT's tokenizers.
+    cutter: Option<Cutter>,
 }
 
 impl Tokenizer {
-    /// Reads `tokenizer.json`, or else `vocab.txt` as BERT's WordPiece, from a model directory. Truncation and padding
-    /// that a `tokenizer.json` asks for are ignored: the one is ours, the other never happens.
+    /// Reads the tokenizer of a model directory: `tokenizer.json`, or else a sentencepiece model, `vocab.json` with `merges.txt`, or BERT's
+    /// `vocab.txt`, with the options of `tokenizer_config.json`, as `transformers` 5 reads them. Which conventions go with a sentencepiece
+    /// model or byte-level BPE follows from `tokenizer_class` there, or from `model_type` in `config.json`; a sentencepiece model of a BERT
+    /// is KoBERT's. Truncation and padding that a `tokenizer.json` asks for are ignored: the one is ours, the other never happens.
     ///
     /// A `vocab.txt` without `do_lower_case` in `tokenizer_config.json` is lower-cased, as `transformers` does, unless it
     /// holds words with capitals.
@@ -61,20 +88,11 @@ impl Tokenizer {
     /// # Errors
     /// [`TokenizerError`] names the file and what is wrong with it.
     pub fn from_directory(directory: &Path) -> Result<Self, TokenizerError> {
-        let config = read_object(&directory.join("tokenizer_config.json"))?;
-        let (fast, vocabulary) = (directory.join("tokenizer.json"), directory.join("vocab.txt"));
-        let mut inner = if fast.exists() {
-            tokenizers::Tokenizer::from_file(&fast).map_err(|error| TokenizerError::Read {
-                path: fast,
-                reason: format!("not a tokenizer: {error}"),
-            })?
-        } else if vocabulary.exists() {
-            wordpiece::from_vocabulary(&vocabulary, &config)?
-        } else {
-            return Err(TokenizerError::Missing {
-                directory: directory.to_owned(),
-            });
-        };
+        let Opened {
+            mut inner,
+            config,
+            cutter,
+        } = folder::open(directory)?;
         inner
             .with_truncation(None)
             .map_err(|error| TokenizerError::Read {
@@ -82,7 +100,7 @@ impl Tokenizer {
                 reason: error.to_string(),
             })?
             .with_padding(None);
-        Ok(Self { inner, config })
+        Ok(Self { inner, config, cutter })
     }
 
     /// Trains a lower-casing WordPiece tokenizer on texts, for models trained from scratch.
@@ -98,7 +116,11 @@ impl Tokenizer {
         config.insert("tokenizer_class".to_owned(), json!("BertTokenizer"));
         config.insert("do_lower_case".to_owned(), json!(true));
         config.insert("strip_accents".to_owned(), json!(false));
-        Ok(Self { inner, config })
+        Ok(Self {
+            inner,
+            config,
+            cutter: None,
+        })
     }
 
     /// One more than the largest id it can make.
@@ -125,6 +147,72 @@ impl Tokenizer {
         })
     }
 
+    /// Makes every sequence end with the end-of-sequence token, if it does not: BART's classifier reads a sequence there, and KoBART's
+    /// tokenizer does not put one. In a pair it then stands behind both texts. Returns the token if it had to be added, so that it can
+    /// be told.
+    ///
+    /// # Errors
+    /// [`TokenizerError::EndOfSequence`] if the tokenizer has no such token.
+    pub fn end_with_eos(&mut self) -> Result<Option<String>, TokenizerError> {
+        let failed = |reason: String| TokenizerError::EndOfSequence { reason };
+        let named = self.config.get("eos_token");
+        let named = named.and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
+        let eos = named.unwrap_or("</s>").to_owned();
+        if self.inner.token_to_id(&eos).is_none() {
+            return Err(failed(format!("its vocabulary has no `{eos}`")));
+        }
+        let frame = |pair: Option<&str>| -> Result<Vec<String>, TokenizerError> {
+            let input: EncodeInput<'_> = match pair {
+                None => "a".into(),
+                Some(pair) => ("a", pair).into(),
+            };
+            let encoding = self
+                .inner
+                .encode(input, true)
+                .map_err(|error| failed(error.to_string()))?;
+            let mut words: Vec<String> = Vec::new();
+            let tokens = encoding.get_ids().iter().zip(encoding.get_type_ids());
+            for ((id, kind), sequence) in tokens.zip(encoding.get_sequence_ids()) {
+                let word = match sequence {
+                    None => self.inner.id_to_token(*id).unwrap_or_default(),
+                    Some(0) => "$A".to_owned(),
+                    Some(_) => "$B".to_owned(),
+                };
+                let word = format!("{word}:{kind}");
+                // A text of several tokens is one word of the frame.
+                if sequence.is_none() || words.last() != Some(&word) {
+                    words.push(word);
+                }
+            }
+            Ok(words)
+        };
+        let ends = |text: &str, words: &[String]| {
+            let after = words.iter().position(|word| word.starts_with(text)).map(|at| at + 1);
+            after.is_some_and(|after| words[after..].iter().any(|word| word.starts_with(&format!("{eos}:"))))
+        };
+        let (mut single, mut pair) = (frame(None)?, frame(Some("a"))?);
+        if ends("$A", &single) {
+            return Ok(None);
+        }
+        single.push(format!("{eos}:0"));
+        if let Some(second) = pair.iter().position(|word| word.starts_with("$B")) {
+            let kind = pair[second].replacen("$B", "", 1);
+            pair.push(format!("{eos}{kind}"));
+            let first = pair.iter().position(|word| word.starts_with("$A")).unwrap_or(0);
+            pair.insert(first + 1, format!("{eos}:0"));
+        }
+        let frame = pipeline::template(&self.inner, &single, &pair).map_err(failed)?;
+        let frame = match self.inner.get_post_processor() {
+            // What trims offsets goes on doing so.
+            Some(trim @ PostProcessorWrapper::ByteLevel(_)) => {
+                PostProcessorWrapper::Sequence(Sequence::new(vec![trim.clone(), frame]))
+            }
+            _ => frame,
+        };
+        self.inner.with_post_processor(Some(frame));
+        Ok(Some(eos))
+    }
+
     /// Encodes one text or pair.
     ///
     /// # Errors
@@ -135,17 +223,13 @@ impl Tokenizer {
         text_pair: Option<&str>,
         truncation: Truncation,
     ) -> Result<Encoded, TokenizerError> {
-        let input: EncodeInput<'_> = match text_pair {
-            None => text.into(),
-            Some(pair) => (text, pair).into(),
-        };
+        if self.cutter.is_some() {
+            return Ok(self.encode_located(text, text_pair, truncation)?.encoded);
+        }
         let encoding = self
             .inner
-            .encode_fast(input, true)
-            .map_err(|error| TokenizerError::Encode {
-                characters: text.chars().count() + text_pair.map_or(0, |pair| pair.chars().count()),
-                reason: error.to_string(),
-            })?;
+            .encode_fast(input(text, text_pair), true)
+            .map_err(|error| failed_on(text, text_pair, &error))?;
         let sequences = encoding.get_sequence_ids();
         if sequences.is_empty() {
             // Tokenizers of decoders frame nothing, and a model needs one token at least.
@@ -175,6 +259,51 @@ impl Tokenizer {
         ids.filter_map(|token| self.inner.token_to_id(token))
             .next()
             .unwrap_or(0)
+    }
+
+    /// Encodes one text or pair and says which part of the texts each token stands for. Takes longer than [`Self::encode`].
+    ///
+    /// # Errors
+    /// [`TokenizerError::Encode`] if the tokenizer fails on it.
+    pub fn encode_located(
+        &self,
+        text: &str,
+        text_pair: Option<&str>,
+        truncation: Truncation,
+    ) -> Result<Located, TokenizerError> {
+        let encoding = self
+            .inner
+            .encode(input(text, text_pair), true)
+            .map_err(|error| failed_on(text, text_pair, &error))?;
+        let cuts = match &self.cutter {
+            Some(cutter) => cutter.cut(&encoding, [text, text_pair.unwrap_or_default()]),
+            None => {
+                let tokens = encoding.get_ids().iter().zip(encoding.get_type_ids());
+                let places = encoding.get_sequence_ids().into_iter().zip(encoding.get_offsets());
+                let cut = |((&id, &type_id), (sequence, &(start, end)))| Cut {
+                    id,
+                    type_id,
+                    sequence,
+                    bytes: start..end,
+                };
+                tokens.zip(places).map(cut).collect()
+            }
+        };
+        let sequences: Vec<Option<usize>> = cuts.iter().map(|cut| cut.sequence).collect();
+        let kept = kept_positions(&sequences, truncation);
+        let kept = || kept.iter().map(|&position| &cuts[position]);
+        let span = |cut: &Cut| {
+            let bytes = cut.bytes.clone();
+            cut.sequence.map(|text| TokenSpan { text, bytes })
+        };
+        Ok(Located {
+            encoded: Encoded {
+                input_ids: kept().map(|cut| cut.id).collect(),
+                token_type_ids: kept().map(|cut| cut.type_id).collect(),
+                full_length: cuts.len(),
+            },
+            spans: kept().map(span).collect(),
+        })
     }
 
     /// Encodes many texts on all threads; results are in the order of the inputs.
@@ -225,17 +354,18 @@ impl Tokenizer {
     }
 }
 
-/// The JSON object in a file, or an empty one if there is no such file.
-fn read_object(path: &PathBuf) -> Result<Map<String, Value>, TokenizerError> {
-    if !path.exists() {
-        return Ok(Map::new());
+fn input<'a>(text: &'a str, text_pair: Option<&'a str>) -> EncodeInput<'a> {
+    match text_pair {
+        None => text.into(),
+        Some(pair) => (text, pair).into(),
     }
-    let failed = |reason: String| TokenizerError::Read {
-        path: path.clone(),
-        reason,
-    };
-    let text = std::fs::read_to_string(path).map_err(|error| failed(error.to_string()))?;
-    serde_json::from_str(&text).map_err(|error| failed(format!("not a JSON object: {error}")))
+}
+
+fn failed_on(text: &str, text_pair: Option<&str>, error: &tokenizers::Error) -> TokenizerError {
+    TokenizerError::Encode {
+        characters: text.chars().count() + text_pair.map_or(0, |pair| pair.chars().count()),
+        reason: error.to_string(),
+    }
 }
 
 /// Which positions of an encoding stay. Special tokens always do; the rest of the room is shared by the texts as
@@ -369,7 +499,7 @@ mod tests {
         assert!(
             error
                 .to_string()
-                .contains("no tokenizer found\nhint: put tokenizer.json or vocab.txt there"),
+                .contains("no tokenizer found\nhint: put tokenizer.json there, or vocab.txt"),
             "{error}"
         );
     }

@@ -4,19 +4,18 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use ahash::AHashMap;
-use serde_json::{Map, Value};
-use tokenizers::decoders::wordpiece::WordPiece as WordPieceDecoder;
+use serde_json::json;
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::wordpiece::{WordPiece, WordPieceTrainer};
 use tokenizers::normalizers::BertNormalizer;
-use tokenizers::pre_tokenizers::bert::BertPreTokenizer;
-use tokenizers::processors::template::TemplateProcessing;
 use tokenizers::{
-    AddedToken, Model, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
+    AddedToken, NormalizedString, Normalizer, OffsetReferential, OffsetType, PreTokenizedString, PreTokenizer,
     Tokenizer,
 };
 
 use super::TokenizerError;
+use super::pipeline::{Frame, Pipeline};
+use super::settings::{Settings, SpecialTokens};
 
 /// The special tokens of BERT, by the keys of `tokenizer_config.json`.
 pub(super) const SPECIAL_TOKENS: [(&str, &str); 5] = [
@@ -35,8 +34,8 @@ struct Normalisation {
     handle_chinese_chars: bool,
 }
 
-/// Reads `vocab.txt`, a token a line, under the settings of `tokenizer_config.json`.
-pub(super) fn from_vocabulary(path: &Path, config: &Map<String, Value>) -> Result<Tokenizer, TokenizerError> {
+/// Reads `vocab.txt`, a token a line. Also says whether texts are lower-cased.
+pub(super) fn from_vocabulary(path: &Path, settings: &Settings) -> Result<(Tokenizer, bool), TokenizerError> {
     let failed = |reason: String| TokenizerError::Read {
         path: path.to_owned(),
         reason,
@@ -47,40 +46,29 @@ pub(super) fn from_vocabulary(path: &Path, config: &Map<String, Value>) -> Resul
         .map(|line| line.strip_suffix('\r').unwrap_or(line));
     // A token that stands twice has the id of its last line, as in `transformers`.
     let vocabulary: AHashMap<String, u32> = lines.zip(0..).map(|(token, id)| (token.to_owned(), id)).collect();
-    let flag = |key: &str| config.get(key).and_then(Value::as_bool);
     let normalisation = Normalisation {
-        lowercase: flag("do_lower_case").unwrap_or_else(|| !is_cased(&vocabulary)),
-        strip_accents: flag("strip_accents"),
-        handle_chinese_chars: flag("tokenize_chinese_chars").unwrap_or(true),
+        lowercase: settings.flag("do_lower_case").unwrap_or_else(|| !is_cased(&vocabulary)),
+        strip_accents: settings.flag("strip_accents"),
+        handle_chinese_chars: settings.flag("tokenize_chinese_chars").unwrap_or(true),
     };
-    let special = special_tokens(config);
-    if let Some(token) = special[..4].iter().find(|token| !vocabulary.contains_key(*token)) {
-        return Err(TokenizerError::SpecialToken {
-            path: path.to_owned(),
-            token: token.clone(),
-        });
+    let special = settings.special_tokens(&SPECIAL_TOKENS);
+    for key in ["pad_token", "unk_token", "cls_token", "sep_token"] {
+        if !vocabulary.contains_key(special.spelled(key)) {
+            return Err(TokenizerError::SpecialToken {
+                path: path.to_owned(),
+                token: special.spelled(key).to_owned(),
+            });
+        }
     }
     let model = WordPiece::builder()
         .vocab(vocabulary)
-        .unk_token(special[1].clone())
+        .unk_token(special.spelled("unk_token").to_owned())
         .build()
         .map_err(|error| failed(error.to_string()))?;
-    assemble(model, normalisation, &special).map_err(failed)
-}
-
-/// The special tokens in the order of [`SPECIAL_TOKENS`], under the names that a config gives them.
-fn special_tokens(config: &Map<String, Value>) -> Vec<String> {
-    let named = |key: &str| {
-        let value = config.get(key)?;
-        value
-            .as_str()
-            .or_else(|| value.get("content")?.as_str())
-            .map(str::to_owned)
-    };
-    SPECIAL_TOKENS
-        .iter()
-        .map(|(key, default)| named(key).unwrap_or_else(|| (*default).to_owned()))
-        .collect()
+    Ok((
+        assemble(model, normalisation, &special).map_err(failed)?,
+        normalisation.lowercase,
+    ))
 }
 
 /// Whether a vocabulary has words that lower-casing would make unreachable. `transformers` lower-cases whenever
@@ -95,44 +83,24 @@ fn is_cased(vocabulary: &AHashMap<String, u32>) -> bool {
 }
 
 /// Puts normaliser, model and the `[CLS] A [SEP] B [SEP]` frame together.
-fn assemble(model: WordPiece, normalisation: Normalisation, special: &[String]) -> Result<Tokenizer, String> {
-    let text = |error: tokenizers::Error| error.to_string();
-    let (cls, sep) = (&special[2], &special[3]);
-    let id = |token: &str| {
-        model
-            .token_to_id(token)
-            .ok_or_else(|| format!("the vocabulary has no `{token}`"))
-    };
-    let frame = TemplateProcessing::builder()
-        .try_single(format!("{cls}:0 $A:0 {sep}:0"))?
-        .try_pair(format!("{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1"))?
-        .special_tokens(vec![(cls.clone(), id(cls)?), (sep.clone(), id(sep)?)])
-        .build()
-        .map_err(|error| error.to_string())?;
+fn assemble(model: WordPiece, normalisation: Normalisation, special: &SpecialTokens) -> Result<Tokenizer, String> {
+    let (cls, sep) = (special.spelled("cls_token"), special.spelled("sep_token"));
+    let frame = Frame::template(
+        &format!("{cls}:0 $A:0 {sep}:0"),
+        &format!("{cls}:0 $A:0 {sep}:0 $B:1 {sep}:1"),
+    );
     let Normalisation {
         lowercase,
         strip_accents,
         handle_chinese_chars,
     } = normalisation;
-    let known: Vec<AddedToken> = special
-        .iter()
-        .filter(|token| model.token_to_id(token).is_some())
-        .map(|token| AddedToken::from(token.clone(), true))
-        .collect();
-    let mut tokenizer = Tokenizer::new(model);
-    tokenizer
-        .with_normalizer(Some(BertNormalizer::new(
-            true,
-            handle_chinese_chars,
-            strip_accents,
-            lowercase,
-        )))
-        .map_err(text)?
-        .with_pre_tokenizer(Some(BertPreTokenizer))
-        .with_post_processor(Some(frame))
-        .with_decoder(Some(WordPieceDecoder::default()));
-    tokenizer.add_special_tokens(known).map_err(text)?;
-    Ok(tokenizer)
+    let normalizer = BertNormalizer::new(true, handle_chinese_chars, strip_accents, lowercase);
+    let pipeline = Pipeline {
+        normalizer: Some(normalizer.into()),
+        pre_tokenizer: json!({ "type": "BertPreTokenizer" }),
+        decoder: json!({ "type": "WordPiece", "prefix": "##", "cleanup": true }),
+    };
+    pipeline.assemble(model, special, frame)
 }
 
 /// Trains a lower-casing WordPiece vocabulary of at most `vocab_size` tokens. The same texts give the same vocabulary.
@@ -140,6 +108,7 @@ pub(super) fn train(texts: &[&str], vocab_size: usize) -> Result<Tokenizer, Toke
     let failed = |reason: String| TokenizerError::Train { reason };
     let text = |error: tokenizers::Error| failed(error.to_string());
     let special: Vec<String> = SPECIAL_TOKENS.iter().map(|(_, token)| (*token).to_owned()).collect();
+    let named = Settings::default().special_tokens(&SPECIAL_TOKENS);
     let normalisation = Normalisation {
         lowercase: true,
         // Stripping accents would take Hangul syllables apart.
@@ -148,7 +117,7 @@ pub(super) fn train(texts: &[&str], vocab_size: usize) -> Result<Tokenizer, Toke
     };
     let with_vocabulary = |vocabulary: AHashMap<String, u32>| {
         let model = WordPiece::builder().vocab(vocabulary).build().map_err(text)?;
-        assemble(model, normalisation, &special).map_err(failed)
+        assemble(model, normalisation, &named).map_err(failed)
     };
     let mut tokenizer = with_vocabulary(special.iter().cloned().zip(0..).collect())?;
     // The trainer breaks ties by the ids of pieces, and numbers those within words in the order of a hash map, which changes from run to

@@ -37,7 +37,7 @@ pub(super) fn candidates(name: &str, prefix: &str) -> impl Iterator<Item = Strin
     let tied = known.iter().flat_map(|name| tied(name)).collect::<Vec<_>>();
     let wrapped = |names: Vec<String>| {
         let under = move |wrapper: &&str| names.iter().map(|name| format!("{wrapper}{name}")).collect::<Vec<_>>();
-        WRAPPERS.iter().flat_map(move |wrapper| under(&wrapper))
+        WRAPPERS.iter().flat_map(under)
     };
     wrapped(known).chain(wrapped(tied))
 }
