@@ -4,7 +4,10 @@
         DIR was saved by gareum: both sides score the first rows of FILE (csv, jsonl, or tab-separated tsv and txt).
     python tests/reference/roundtrip.py --gareum ... --data FILE --reverse [--model DIR | --family bert ...]
         transformers saves the model first: DIR with its head perturbed, or a tiny random one of each family with a BERT vocabulary of the
-        test data (GAREUM_TEST_DATA, default ../shared/data beside the project).
+        test data (GAREUM_TEST_DATA, default ../shared/data beside the project). With --lora, peft then puts an adapter beside it and
+        saves only that.
+
+DIR may also be an adapter that gareum saved: peft loads it with the model that it belongs to.
 
 Arguments after `--` are handed to `gareum predict`. Exit status 1 when a score differs by more than 1e-4 or a clear label differs.
 """
@@ -21,7 +24,8 @@ from pathlib import Path
 
 import torch
 import transformers
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, BertTokenizer
+from peft import LoraConfig, PeftConfig, PeftModel, get_peft_model
+from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTokenizer, BertTokenizer
 
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
@@ -90,6 +94,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text-pair")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--reverse", action="store_true")
+    parser.add_argument("--lora", action="store_true")
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("predict_arguments", nargs="*", help="after --: handed to gareum predict")
     args = parser.parse_args()
@@ -146,11 +151,13 @@ def models(args: argparse.Namespace, work: Path):
     torch.manual_seed(SEED)
     if args.model:
         model, tokenizer = AutoModelForSequenceClassification.from_pretrained(args.model), AutoTokenizer.from_pretrained(args.model)
-        yield f"{args.model}, head perturbed", save(model, tokenizer, work / "reverse")
+        folder = save(model, tokenizer, work / "reverse")
+        yield f"{args.model}, head perturbed", adapter(folder, work / "reverse-lora") if args.lora else folder
         return
     tokenizer = BertTokenizer(vocab=str(DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"), do_lower_case=True)
     for family in args.family:
-        yield f"tiny {family}", save(tiny(family, tokenizer), tokenizer, work / family)
+        folder = save(tiny(family, tokenizer), tokenizer, work / family)
+        yield f"tiny {family}", adapter(folder, work / f"{family}-lora") if args.lora else folder
 
 
 def tiny(family: str, tokenizer):
@@ -177,6 +184,19 @@ def save(model, tokenizer, folder: Path) -> Path:
                 parameter.add_(torch.randn_like(parameter) * 0.3)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+    return folder
+
+
+def adapter(base: Path, folder: Path) -> Path:
+    """Puts a random adapter beside every product of a saved model, and saves it alone."""
+    model = AutoModelForSequenceClassification.from_pretrained(base)
+    head = {name.split(".")[0] for name, _ in model.named_parameters() if not name.startswith(model.base_model_prefix + ".")}
+    config = LoraConfig(task_type="SEQ_CLS", r=4, lora_alpha=6, target_modules="all-linear", use_rslora=True, modules_to_save=sorted(head))
+    model = get_peft_model(model, config)
+    with torch.no_grad():
+        for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
+            parameter.add_(torch.randn_like(parameter) * 0.1)
+    model.save_pretrained(folder)
     return folder
 
 
@@ -212,8 +232,7 @@ def gareum_predictions(args: argparse.Namespace, model: Path, rows: Rows, work: 
 
 def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
     """For each row, label to probability; for regression, label to value."""
-    tokenizer = AutoTokenizer.from_pretrained(folder)
-    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    tokenizer, model = load(folder)
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     max_length, scores = truncation_length(folder), []
     for start in range(0, len(rows.texts), 16):
@@ -226,6 +245,19 @@ def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
             logits = model(**inputs).logits  # [batch, labels]
         scores += [dict(zip(names, row)) for row in activation(model.config)(logits).tolist()]
     return scores
+
+
+def load(folder: Path):
+    """Tokenizer and model of a folder; of an adapter, those of the model that it belongs to where it has none of its own."""
+    if not (folder / "adapter_config.json").exists():
+        return AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+    base = PeftConfig.from_pretrained(folder).base_model_name_or_path
+    named = folder if (folder / "config.json").exists() else base
+    config = AutoConfig.from_pretrained(named)
+    keys = dict(num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id, problem_type=config.problem_type)
+    model = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32, **keys)
+    tokenizer = AutoTokenizer.from_pretrained(folder if (folder / "tokenizer_config.json").exists() else base)
+    return tokenizer, PeftModel.from_pretrained(model, folder).eval()
 
 
 def activation(config):

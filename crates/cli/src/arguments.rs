@@ -57,6 +57,8 @@ pub enum Command {
     Evaluate(Evaluate),
     /// Label texts of a file or of standard input
     Predict(Predict),
+    /// Make a plain model of an adapter and the model that it belongs to
+    Merge(Merge),
     /// Measure how fast a model is here, or what the processor can reach
     Bench(Bench),
     /// Say what this machine is, how gareum uses it, and what could be better
@@ -175,6 +177,9 @@ pub struct Evaluate {
     /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR|NAME")]
     pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
     /// Labelled rows: csv, tsv, json, jsonl (also .gz), parquet, or hf://owner/name/subset/split
     #[arg(long, value_name = "FILE")]
     pub data: PathBuf,
@@ -193,6 +198,9 @@ pub struct Predict {
     /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR|NAME")]
     pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
     /// File of texts, or - for standard input, one text a line
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub input: PathBuf,
@@ -210,6 +218,19 @@ pub struct Predict {
 }
 
 #[derive(Debug, Args)]
+pub struct Merge {
+    /// Directory of the adapter
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Directory of the plain model
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+}
+
+#[derive(Debug, Args)]
 #[command(subcommand_negates_reqs = true)]
 pub struct Bench {
     #[command(subcommand)]
@@ -217,6 +238,9 @@ pub struct Bench {
     /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR|NAME", required = true)]
     pub model: Option<PathBuf>,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
     /// File of texts to predict [default: texts of random tokens, 29 on average]
     #[arg(long, short, value_name = "FILE")]
     pub input: Option<PathBuf>,

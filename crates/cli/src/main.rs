@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Command::Train(command) => commands::train::run(command, &arguments.common),
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),
+        Command::Merge(command) => commands::merge::run(command, &arguments.common),
         Command::Bench(command) => commands::bench::run(command, &arguments.common),
         Command::Doctor => commands::doctor::run(&arguments.common),
     };

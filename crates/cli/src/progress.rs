@@ -157,6 +157,10 @@ impl TrainingProgress {
                 self.plan = Some(plan);
             }
             Event::Computing(precision) => self.line(format!("training in {}", precision.name())),
+            Event::Frozen { trained, all } => self.line(format!(
+                "trained are {trained} of {all} numbers ({:.2} %), the others are frozen",
+                100.0 * trained as f64 / all as f64
+            )),
             Event::Step(report) => {
                 let seconds = report.duration.as_secs_f64().max(1e-9);
                 let now = Rates {
@@ -241,6 +245,11 @@ impl TrainingProgress {
         }
         if notes.is_generator {
             self.line("this is the generator of an ELECTRA pair; its discriminator would classify better".to_owned());
+        }
+        if let Some(token) = &notes.appended_token {
+            self.line(format!(
+                "the tokenizer ends no text with `{token}`, where the model reads it: it is put there"
+            ));
         }
         if !notes.unused.is_empty() {
             let shown: Vec<String> = notes

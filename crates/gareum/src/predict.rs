@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use tensor::Tape;
 
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
-use crate::model::{EncoderFolder, HeadSource, Model, ModelError, Precision};
+use crate::files::{self, WriteError};
+use crate::model::{Adapter, AdapterFiles, EncoderFolder, HeadSource, Model, ModelError, Precision};
 use crate::settings::{PrecisionSetting, Settings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
 
@@ -59,7 +60,7 @@ pub struct Prediction {
 }
 
 impl Prediction {
-    fn new(logits: Vec<f32>, task: Task) -> Self {
+    pub(crate) fn new(logits: Vec<f32>, task: Task) -> Self {
         let wide = logits.iter().map(|&logit| logit as f64);
         let scores: Vec<f64> = match task {
             Task::Regression => wide.collect(),
@@ -261,22 +262,46 @@ impl Predictor {
     /// # Errors
     /// [`PredictError`] names the file and what is wrong with it.
     pub fn load(directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
-        let (model, _) = Model::load(directory, HeadSource::Checkpoint)?;
-        Self::new(model, directory, precision)
+        Self::load_with_base(directory, None, precision)
+    }
+
+    /// As [`Predictor::load`]; if the directory holds an adapter, the model that it belongs to is read from `base` instead of
+    /// from where the adapter says. The two are merged.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`].
+    pub fn load_with_base(
+        directory: &Path,
+        base: Option<&Path>,
+        precision: PrecisionSetting,
+    ) -> Result<Self, PredictError> {
+        Self::new(load_model(directory, base)?, directory, precision)
     }
 
     /// As [`Predictor::load`], with the model of the directory.
-    pub(crate) fn new(model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
-        let tokenizer = Tokenizer::from_directory(&EncoderFolder::of(directory)?.directory)?;
+    pub(crate) fn new(mut model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
+        let tokenizer = tokenizer_of(&model, directory)?;
+        model.merge()?;
+        let precision = |trained| prediction_precision(precision, trained);
+        Self::with_tokenizer(model, tokenizer, directory, |model, trained| {
+            Ok(model.for_prediction(precision(trained))?)
+        })
+    }
+
+    fn with_tokenizer(
+        model: Model,
+        tokenizer: Tokenizer,
+        directory: &Path,
+        finish: impl FnOnce(Model, PrecisionSetting) -> Result<Model, PredictError>,
+    ) -> Result<Self, PredictError> {
         tokenizer.check_fits(model.config().vocab_size)?;
         let settings = Description::read(directory)?
             .map(|description| description.settings)
             .unwrap_or_default();
         let mut truncation = settings.truncation();
         truncation.max_length = truncation.max_length.min(model.config().max_tokens());
-        let precision = prediction_precision(precision, settings.train.precision);
         Ok(Self {
-            model: model.for_prediction(precision)?,
+            model: finish(model, settings.train.precision)?,
             tokenizer,
             truncation,
             settings,
@@ -359,6 +384,105 @@ impl Predictor {
     pub fn precision(&self) -> Precision {
         self.model.precision
     }
+}
+
+/// A model for several adapters, whose packed weights are in memory once.
+///
+/// ```no_run
+/// # use std::path::Path;
+/// # fn main() -> Result<(), gareum::predict::PredictError> {
+/// use gareum::predict::SharedBase;
+/// use gareum::settings::PrecisionSetting;
+///
+/// let base = SharedBase::load(Path::new("klue-bert-base"), PrecisionSetting::Auto)?;
+/// let sentiment = base.adapter(Path::new("sentiment-adapter"))?;
+/// let topic = base.adapter(Path::new("topic-adapter"))?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug, Clone)]
+pub struct SharedBase {
+    model: Model,
+    /// Parameters that the checkpoint lacks.
+    fresh: Vec<String>,
+    directory: PathBuf,
+}
+
+impl SharedBase {
+    /// Reads a model directory, with or without a head. `precision` is what is computed in; `auto` is `f32`.
+    ///
+    /// # Errors
+    /// [`PredictError`] names the file and what is wrong with it.
+    pub fn load(directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
+        let (model, fresh) = Model::load_base(directory)?;
+        let precision = prediction_precision(precision, PrecisionSetting::Auto);
+        Ok(Self {
+            model: model.for_prediction(precision)?,
+            fresh,
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Reads an adapter that was trained on this model. What it adds is added at each prediction, which is a little slower than
+    /// an adapter that is loaded alone, because that is merged.
+    ///
+    /// # Errors
+    /// [`PredictError`] names the file and what is wrong with it.
+    pub fn adapter(&self, directory: &Path) -> Result<Predictor, PredictError> {
+        let files = AdapterFiles::open(directory)?;
+        let model = self.model.with_adapter(files, &self.fresh, &self.directory)?;
+        let tokenizer = tokenizer_of(&model, directory)?;
+        Predictor::with_tokenizer(model, tokenizer, directory, |model, _| Ok(model))
+    }
+}
+
+/// Makes a plain model directory of an adapter's and the model that it belongs to, at `base` or where the adapter says.
+///
+/// # Errors
+/// [`PredictError`] names the file and what is wrong with it.
+pub fn merge(directory: &Path, base: Option<&Path>, output: &Path) -> Result<(), PredictError> {
+    let mut model = Model::load_with_adapter(directory, base)?;
+    let tokenizer = tokenizer_of(&model, directory)?;
+    let description = Description::read(directory)?;
+    model.merge()?;
+    let settings = description.as_ref().map(|description| description.settings.clone());
+    let max_length = settings.unwrap_or_default().truncation().max_length;
+    let written = |error: WriteError| PredictError::Model(error.into());
+    files::create_directory(output).map_err(written)?;
+    tokenizer
+        .save(output, max_length.min(model.config().max_tokens()))
+        .map_err(written)?;
+    for file in [Description::FILE, "metrics.json"] {
+        let path = directory.join(file);
+        if path.exists() {
+            let contents = std::fs::read(&path).map_err(|error| ModelError::Read {
+                path,
+                reason: error.to_string(),
+            })?;
+            files::write_atomically(&output.join(file), &contents).map_err(written)?;
+        }
+    }
+    // Last, because its presence makes the directory a model.
+    Ok(model.save(output)?)
+}
+
+/// A model as it is in a directory, with its adapter if it has one.
+pub(crate) fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, ModelError> {
+    match Adapter::is_in(directory) {
+        true => Model::load_with_adapter(directory, base),
+        false => Ok(Model::load(directory, HeadSource::Checkpoint)?.0),
+    }
+}
+
+/// The tokenizer of a directory. An adapter that was saved by `peft` has none of its own.
+fn tokenizer_of(model: &Model, directory: &Path) -> Result<Tokenizer, PredictError> {
+    let directory = match model.adapter() {
+        Some(adapter) if !Tokenizer::is_in(directory) => &adapter.base,
+        _ => directory,
+    };
+    let mut tokenizer = Tokenizer::from_directory(&EncoderFolder::of(directory)?.directory)?;
+    model.fit_tokenizer(&mut tokenizer)?;
+    Ok(tokenizer)
 }
 
 /// See [`Predictor::load`].

@@ -1,10 +1,11 @@
 //! The estimate of memory against what tensors really take. One test, because that is counted for the whole process.
 
+use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use gareum::data::{LabelSchema, Target, Task};
-use gareum::model::{Model, Precision};
-use gareum::settings::{CheckpointActivations, TrainSettings};
+use gareum::model::{Freezing, Model, Precision};
+use gareum::settings::{CheckpointActivations, LoraSettings, LoraTargets, NamedTargets, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
 use gareum::train::{EncodedExample, MemoryEstimate, Passes, Trainer};
 use serde_json::{Value, json};
@@ -27,6 +28,12 @@ struct Case {
     recompute: bool,
     validation: usize,
     precision: Precision,
+    /// Rank of an adapter; 0 for none.
+    rank: usize,
+    /// Whether it is for all products or the usual ones.
+    all_linear: bool,
+    /// Frozen layers, the embeddings with them.
+    frozen: usize,
 }
 
 const CASE: Case = Case {
@@ -44,6 +51,9 @@ const CASE: Case = Case {
     recompute: false,
     validation: 40,
     precision: Precision::F32,
+    rank: 0,
+    all_linear: true,
+    frozen: 0,
 };
 
 fn model(case: &Case) -> Model {
@@ -153,6 +163,27 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
     memory::release();
     let mut model = model(case);
     model.precision = case.precision;
+    if case.rank > 0 {
+        let fresh: Vec<String> = model.parameters.iter().map(|(_, name, _)| name.to_owned()).collect();
+        let targets = match case.all_linear {
+            true => NamedTargets::AllLinear,
+            false => NamedTargets::Default,
+        };
+        let lora = LoraSettings {
+            rank: case.rank,
+            dropout: case.dropout,
+            targets: LoraTargets::Named(targets),
+            ..LoraSettings::default()
+        };
+        model.add_lora(&lora, &fresh, Path::new("base"), 1).unwrap();
+    }
+    if case.frozen > 0 {
+        model.freeze(Freezing {
+            embeddings: true,
+            layers: case.frozen,
+            body: false,
+        });
+    }
     memory::reset_peak();
     let trainer = Trainer {
         model: &mut model,
@@ -167,7 +198,7 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
     };
     let plan = trainer.plan().unwrap();
     let passes = Passes::of_run(&settings, &plan, settings.micro_batch_tokens, &train, &[&validation]);
-    let estimate = MemoryEstimate::full(trainer.model, &passes, case.recompute, !validation.is_empty(), 0);
+    let estimate = MemoryEstimate::of_run(trainer.model, &passes, case.recompute, !validation.is_empty(), 0);
     trainer.run(&mut |_| {}, &AtomicBool::new(false)).unwrap();
     (estimate, memory::peak_bytes() as u64)
 }
@@ -389,6 +420,51 @@ fn estimates_are_never_below_what_is_taken_and_not_far_above() {
             layers: 2,
             batch: 32,
             vocabulary: 2000,
+            ..CASE
+        },
+        // Adapters, and frozen layers.
+        Case { rank: 4, ..CASE },
+        Case {
+            rank: 16,
+            all_linear: false,
+            precision: Precision::Bf16,
+            vocabulary: 5000,
+            ..CASE
+        },
+        Case {
+            rank: 8,
+            dropout: 0.0,
+            hidden: 128,
+            inner: 512,
+            layers: 6,
+            lengths: 30..=100,
+            ..CASE
+        },
+        Case {
+            rank: 4,
+            family: "electra",
+            embedding: 32,
+            ..CASE
+        },
+        Case {
+            rank: 4,
+            family: "deberta-v2",
+            layers: 4,
+            ..CASE
+        },
+        Case {
+            rank: 8,
+            family: "bart",
+            ..CASE
+        },
+        Case {
+            frozen: 2,
+            layers: 4,
+            ..CASE
+        },
+        Case {
+            frozen: 2,
+            precision: Precision::Bf16,
             ..CASE
         },
     ];

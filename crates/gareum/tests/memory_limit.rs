@@ -104,7 +104,7 @@ fn estimate(settings: &TrainSettings, plan: MemoryPlan) -> u64 {
     };
     let length = trainer.plan().unwrap();
     let passes = Passes::of_run(settings, &length, plan.micro_batch_tokens, &train, &[&validation]);
-    MemoryEstimate::full(trainer.model, &passes, plan.checkpoint_activations, true, 0).tensor_bytes()
+    MemoryEstimate::of_run(trainer.model, &passes, plan.checkpoint_activations, true, 0).tensor_bytes()
 }
 
 fn plan(micro_batch_tokens: usize, checkpoint_activations: bool) -> MemoryPlan {

@@ -91,6 +91,8 @@ pub struct Tape {
     /// `None`: predict only, record nothing.
     entries: Option<RefCell<Vec<Backward>>>,
     recomputes: bool,
+    /// Records nothing, but knows which values would need a gradient.
+    marks: bool,
 }
 
 impl Tape {
@@ -98,7 +100,7 @@ impl Tape {
     pub fn recording() -> Self {
         Self {
             entries: Some(RefCell::default()),
-            recomputes: false,
+            ..Self::default()
         }
     }
 
@@ -134,9 +136,9 @@ impl Tape {
         }
     }
 
-    /// A trainable value.
+    /// A parameter; no gradient is taken of one that is frozen.
     pub fn parameter(&self, parameters: &Parameters, id: ParameterId) -> Var {
-        let source = if self.entries.is_some() {
+        let source = if (self.entries.is_some() || self.marks) && parameters.is_trainable(id) {
             Source::Parameter(id)
         } else {
             Source::Constant
@@ -167,6 +169,7 @@ impl Tape {
                 entries.push(Box::new(backward()));
                 Source::Entry(entries.len() - 1)
             }
+            None if is_wanted && self.marks => Source::Entry(usize::MAX),
             _ => Source::Constant,
         };
         Var { value, source }
@@ -186,9 +189,18 @@ impl Tape {
         let Some(entries) = self.entries.as_ref().filter(|_| self.recomputes) else {
             return forward(self, &inputs);
         };
-        let value = forward(&Self::inference(), &inputs)?.into_value();
+        // Parameters that only `forward` knows may need a gradient where no input does.
+        let marking = Self {
+            marks: true,
+            ..Self::default()
+        };
+        let result = forward(&marking, &inputs)?;
+        let needs_gradient = result.needs_gradient();
+        let value = result.into_value();
+        if !needs_gradient {
+            return Ok(self.constant(value));
+        }
         let mut entries = entries.borrow_mut();
-        // Recorded whether or not an input needs a gradient: parameters that only `forward` knows may.
         entries.push(Box::new(move |gradient, gradients| {
             let tape = Self::recording();
             let leaves: Vec<Var> = inputs.iter().map(|input| tape.leaf(input)).collect();

@@ -46,6 +46,8 @@ pub struct AdamW {
     moments: Vec<Option<[Tensor; 2]>>,
     /// λ of each parameter.
     weight_decay: Vec<f64>,
+    /// What the learning rate of each parameter is multiplied by.
+    rate_scale: Vec<f64>,
 }
 
 impl AdamW {
@@ -59,7 +61,13 @@ impl AdamW {
                 .iter()
                 .map(|(_, name, value)| weight_decay(name, value))
                 .collect(),
+            rate_scale: vec![1.0; parameters.len()],
         }
+    }
+
+    /// Multiplies the learning rate of a parameter.
+    pub fn scale_rate(&mut self, id: ParameterId, factor: f64) {
+        self.rate_scale[id.0] *= factor;
     }
 
     /// How many steps have been taken.
@@ -109,6 +117,7 @@ impl AdamW {
         learning_rate: f64,
     ) -> Result<()> {
         let AdamWOptions { beta1, beta2, epsilon } = self.options;
+        let learning_rate = learning_rate * self.rate_scale[id.0];
         let correction1 = 1.0 - beta1.powi(self.step as i32);
         let correction2 = 1.0 - beta2.powi(self.step as i32);
         let numbers = Numbers {
@@ -252,6 +261,20 @@ mod tests {
     }
 
     #[test]
+    fn rates_can_be_scaled() {
+        let step = |factor: f64, learning_rate: f64| {
+            let mut parameters = Parameters::default();
+            let id = parameters.add("theta", Tensor::from_vec(vec![1.0f64, -2.0], &[2]).unwrap());
+            let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_, _| 0.1);
+            optimizer.scale_rate(id, factor);
+            let gradients = step_gradients(&parameters);
+            optimizer.step(&mut parameters, &gradients, 1.0, learning_rate).unwrap();
+            parameters.get(id).to_f64_vec()
+        };
+        assert_eq!(step(0.25, 0.04), step(1.0, 0.01));
+    }
+
+    #[test]
     fn clipping_scales_to_the_norm_and_leaves_small_gradients() {
         let mut parameters = Parameters::default();
         parameters.add("theta", Tensor::from_vec(vec![3.5f32, 7.0], &[2]).unwrap());
@@ -260,6 +283,35 @@ mod tests {
         assert!((norm - 5.0).abs() < 1e-6);
         assert_eq!(clip_factor(norm, 10.0), 1.0);
         assert!((clip_factor(norm, 1.0) * norm - 1.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn a_frozen_parameter_gets_no_gradient_and_no_moments() {
+        let weights = || Tensor::from_vec(vec![0.5f32, -0.25, 1.0, 2.0], &[2, 2]).unwrap();
+        let mut parameters = Parameters::default();
+        let ids = ["first", "frozen", "last"].map(|name| parameters.add(name, weights()));
+        parameters.set_trainable(ids[1], false);
+        assert_eq!(parameters.trainable_element_count(), 8);
+        let mut optimizer = AdamW::new(&parameters, AdamWOptions::default(), |_, _| 0.1);
+        let tape = Tape::recording();
+        let mut hidden = tape.constant(weights());
+        for id in ids {
+            let weight = tape.parameter(&parameters, id);
+            let part = ops::Affine {
+                weight: &weight,
+                bias: None,
+            };
+            hidden = ops::linear(&tape, &hidden, crate::Activation::Identity, &[part]).unwrap();
+        }
+        let loss = ops::mean_squared_error(&tape, &hidden, &[0.0; 4], 4.0).unwrap();
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        tape.backward(&loss, &mut gradients).unwrap();
+        optimizer.step(&mut parameters, &gradients, 1.0, 0.01).unwrap();
+        for (id, is_trained) in ids.into_iter().zip([true, false, true]) {
+            assert_eq!(gradients.get(id).is_some(), is_trained);
+            assert_eq!(optimizer.moments(id).is_some(), is_trained);
+            assert_eq!(parameters.get(id).to_f64_vec() != weights().to_f64_vec(), is_trained);
+        }
     }
 
     #[test]

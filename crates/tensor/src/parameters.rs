@@ -1,4 +1,4 @@
-//! The named tensors that training changes.
+//! The named tensors of a model: those that training changes, and those that are frozen.
 
 use std::collections::HashMap;
 
@@ -14,6 +14,8 @@ pub struct Parameters {
     names: Vec<String>,
     values: Vec<Tensor>,
     by_name: HashMap<String, usize>,
+    /// Of each whether training leaves it as it is.
+    frozen: Vec<bool>,
 }
 
 impl Parameters {
@@ -28,7 +30,18 @@ impl Parameters {
         self.by_name.insert(name.clone(), index);
         self.names.push(name);
         self.values.push(value);
+        self.frozen.push(false);
         ParameterId(index)
+    }
+
+    /// Whether training changes a tensor. One that it does not gets no gradient, and so none of what an optimiser keeps.
+    pub fn is_trainable(&self, id: ParameterId) -> bool {
+        !self.frozen[id.0]
+    }
+
+    /// Makes training change a tensor, as it does unless told otherwise, or leave it as it is.
+    pub fn set_trainable(&mut self, id: ParameterId, is_trainable: bool) {
+        self.frozen[id.0] = !is_trainable;
     }
 
     /// The id behind a name.
@@ -60,6 +73,14 @@ impl Parameters {
             .map(|(index, (name, value))| (ParameterId(index), name.as_str(), value))
     }
 
+    /// Forgets all but the first `len` tensors.
+    pub fn truncate(&mut self, len: usize) {
+        self.names.truncate(len);
+        self.values.truncate(len);
+        self.frozen.truncate(len);
+        self.by_name.retain(|_, index| *index < len);
+    }
+
     /// How many tensors there are.
     pub fn len(&self) -> usize {
         self.values.len()
@@ -73,6 +94,12 @@ impl Parameters {
     /// How many numbers all tensors hold together.
     pub fn element_count(&self) -> usize {
         self.values.iter().map(Tensor::len).sum()
+    }
+
+    /// How many numbers those that training changes hold together.
+    pub fn trainable_element_count(&self) -> usize {
+        let trainable = self.iter().filter(|(id, _, _)| self.is_trainable(*id));
+        trainable.map(|(_, _, value)| value.len()).sum()
     }
 
     /// The same parameters, under the same ids, in another floating-point type.

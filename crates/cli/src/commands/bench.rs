@@ -58,7 +58,8 @@ fn measure_model(command: &arguments::Bench, common: &Common) -> anyhow::Result<
         rounds: command.rounds,
         training: command.training,
     };
-    let bench = Bench::load(&hub::model(directory, None, common)?, options)?;
+    let base = command.base.as_deref();
+    let bench = Bench::load(&hub::model_with_base(directory, base, common)?, base, options)?;
     let inputs = read_inputs(command, &bench)?;
     say_precision(display, bench.predictor());
     display.note("measuring; other programs that are running make all of it slower");

@@ -21,7 +21,8 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
         check_output(directory)?;
     }
     hub::dataset(&command.data, "test", common)?;
-    let predictor = Predictor::load(&hub::model(&command.model, None, common)?, command.precision.into())?;
+    let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
+    let predictor = Predictor::load_with_base(&model, command.base.as_deref(), command.precision.into())?;
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         split: Some("test".to_owned()),

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use gareum::hub::{DatasetName, Hub, HubError, HubEvent, Repository, Transfer};
 use gareum::machine::readable_bytes;
+use gareum::model::{Adapter, AdapterFiles};
 use gareum::settings::Settings;
 use indicatif::ProgressBar;
 
@@ -37,6 +38,21 @@ pub fn model(base: &Path, revision: Option<&str>, common: &Common) -> Result<Pat
     let fetched = Hub::from_environment(common.offline)?.fetch_model(&repository, &mut |event| progress.observe(event));
     progress.finish();
     fetched
+}
+
+/// The directory of a model or an adapter; fetches what an adapter belongs to: `base`, or what it names, if that is not here.
+pub fn model_with_base(model: &Path, base: Option<&Path>, common: &Common) -> anyhow::Result<PathBuf> {
+    let directory = self::model(model, None, common)?;
+    if Adapter::is_in(&directory) {
+        let files = AdapterFiles::open(&directory)?;
+        if let Some(base) = base {
+            self::model(base, None, common)?;
+        } else if files.base(None).is_err() {
+            let (named, revision) = files.named_base();
+            self::model(Path::new(named), revision, common)?;
+        }
+    }
+    Ok(directory)
 }
 
 /// Fetches the split of a dataset, if the path names one.

@@ -30,8 +30,9 @@ const ADDED: [&str; 3] = ["label", "score", "scores"];
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
     hub::dataset(&command.input, "test", common)?;
-    let model = hub::model(&command.model, None, common)?;
-    let predictor = Arc::new(Predictor::load(&model, command.precision.into())?);
+    let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
+    let predictor = Predictor::load_with_base(&model, command.base.as_deref(), command.precision.into())?;
+    let predictor = Arc::new(predictor);
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         split: Some("test".to_owned()),

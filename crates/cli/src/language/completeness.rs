@@ -41,7 +41,19 @@ const EXEMPT: &[(&str, &str)] = &[
     ("Validation (best evaluation)", "the model card, a file"),
     ("| metric | value |", "the model card, a file"),
     ("gareum predict --model DIR", "the model card, a file"),
-    ("It also opens in `transformers`:", "the model card, a file"),
+    ("It also opens in", "the model card, a file"),
+    ("`transformers`: `AutoModel", "the model card, a file"),
+    ("`peft`: `PeftModel", "the model card, a file"),
+    (
+        "products of rank",
+        "a value of the line about what differs from a checkpoint",
+    ),
+    (
+        "{} of {} numbers",
+        "a value of the line about what differs from a checkpoint",
+    ),
+    (", rank-stabilised", "a part of such a value"),
+    (", and biases", "a part of such a value"),
 ];
 
 /// What stands for a value in a line of which only the template is known: no letter, so that it is no word either.

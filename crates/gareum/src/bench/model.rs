@@ -14,7 +14,7 @@ use super::cpu::Spread;
 use crate::data::{Input, LabelSchema, Task};
 use crate::machine;
 use crate::model::{HeadSource, Model, ModelConfig, ModelError, Precision};
-use crate::predict::{PredictError, Predictor};
+use crate::predict::{self, PredictError, Predictor};
 use crate::settings::{PrecisionSetting, TrainSettings};
 use crate::tokens::{Encoded, Tokenizer};
 use crate::train::{Steps, TrainError, with_made_up_labels};
@@ -185,7 +185,8 @@ pub struct TrainingSpeed {
     pub examples_per_second: f64,
     /// Tokens a second, of all steps together.
     pub tokens_per_second: f64,
-    /// Three times the operations of the forward passes a second over what the machine could reach meanwhile.
+    /// Three times the operations of the forward passes a second (twice, if only an adapter is trained) over what the machine
+    /// could reach meanwhile.
     pub share_of_peak: f64,
     /// What the machine could reach meanwhile.
     pub peak_gflops: f64,
@@ -199,18 +200,21 @@ pub struct TrainingSpeed {
 #[derive(Debug)]
 pub struct Bench {
     directory: PathBuf,
+    /// Where the model is that an adapter belongs to, if it is told.
+    base: Option<PathBuf>,
     predictor: Predictor,
     options: BenchOptions,
 }
 
 impl Bench {
     /// Reads a model directory; one without a head for labels gets a fresh one of two labels, which makes no difference to
-    /// speed.
+    /// speed. An adapter belongs to the model at `base`, or where it says: they are merged for prediction, and only the adapter
+    /// is trained.
     ///
     /// # Errors
     /// [`BenchError`] says what is wrong with it, or with the options.
-    pub fn load(directory: &Path, options: BenchOptions) -> Result<Self, BenchError> {
-        let model = load_model(directory)?;
+    pub fn load(directory: &Path, base: Option<&Path>, options: BenchOptions) -> Result<Self, BenchError> {
+        let model = load_model(directory, base)?;
         let most = model.config().max_tokens();
         if options.latency_tokens > most {
             let found = options.latency_tokens;
@@ -218,6 +222,7 @@ impl Bench {
         }
         Ok(Self {
             directory: directory.to_owned(),
+            base: base.map(Path::to_owned),
             predictor: Predictor::new(model, directory, options.precision)?,
             options,
         })
@@ -259,7 +264,13 @@ impl Bench {
         drop(predictor);
         tensor::memory::release();
         let training = match options.training {
-            true => Some(training(&self.directory, &tokenizer, encoded, options)?),
+            true => Some(training(
+                &self.directory,
+                self.base.as_deref(),
+                &tokenizer,
+                encoded,
+                options,
+            )?),
             false => None,
         };
         Ok(ModelBench {
@@ -277,8 +288,8 @@ impl Bench {
     }
 }
 
-fn load_model(directory: &Path) -> Result<Model, BenchError> {
-    let loaded = match Model::load(directory, HeadSource::Checkpoint) {
+fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, BenchError> {
+    let loaded = match predict::load_model(directory, base) {
         Err(ModelError::NoHead { .. }) => {
             let schema = LabelSchema {
                 task: Task::SingleLabel,
@@ -290,12 +301,11 @@ fn load_model(directory: &Path) -> Result<Model, BenchError> {
                 seed: 0,
                 classifier_dropout: None,
             };
-            Model::load(directory, head)
+            Model::load(directory, head).map(|(model, _)| model)
         }
         loaded => loaded,
     };
-    let (model, _) = loaded.map_err(PredictError::from)?;
-    Ok(model)
+    Ok(loaded.map_err(PredictError::from)?)
 }
 
 /// Work that was timed, and the time it would have taken at the peak.
@@ -516,14 +526,17 @@ fn made_up_lengths(random: &mut Sequence, count: usize, max_length: usize) -> Ve
 
 fn training(
     directory: &Path,
+    base: Option<&Path>,
     tokenizer: &Tokenizer,
     encoded: Vec<Encoded>,
     options: BenchOptions,
 ) -> Result<TrainingSpeed, BenchError> {
-    let mut model = load_model(directory)?;
+    let mut model = load_model(directory, base)?;
     model.precision = options.precision.resolve();
     let precision = model.precision;
     let (config, labels) = (model.config().clone(), model.schema().num_labels());
+    // Frozen weights need no gradient; what an adapter adds is not counted.
+    let passes = if model.adapter().is_some() { 2.0 } else { 3.0 };
     let examples = with_made_up_labels(encoded, model.schema());
     let settings = TrainSettings {
         batch_size: options.batch_size,
@@ -547,7 +560,7 @@ fn training(
                 .batch(step)
                 .iter()
                 .map(|&index| examples[index].encoded.input_ids.len());
-            Ok(3.0 * config.forward_operations(lengths, labels))
+            Ok(passes * config.forward_operations(lengths, labels))
         },
     )?;
     let seconds = Spread::of(reports.iter().map(|report| report.duration.as_secs_f64()));

@@ -68,14 +68,25 @@ impl Head {
 
     /// `[tokens, hidden_size]` to `[batch, labels]`.
     pub fn forward(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
+        let pooled = self.pool(pass, hidden)?;
+        self.classify(pass, &pooled)
+    }
+
+    /// What of each sequence is classified: `[tokens, hidden_size]` to `[batch, hidden_size]`.
+    pub fn pool(&self, pass: &Pass<'_>, hidden: &Var) -> tensor::Result<Var> {
         let (starts, ids) = (&pass.batch.sequence_starts, &pass.batch.input_ids);
-        let pooled = match self.last_of {
-            None => ops::pool(pass.tape, hidden, starts, self.pooling)?,
-            Some(id) => ops::pool_last_of(pass.tape, hidden, starts, ids, id)?,
-        };
-        let mut pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(self.input_dropout, self.site))?;
+        match self.last_of {
+            None => ops::pool(pass.tape, hidden, starts, self.pooling),
+            Some(id) => ops::pool_last_of(pass.tape, hidden, starts, ids, id),
+        }
+    }
+
+    /// `[batch, hidden_size]` to `[batch, labels]`.
+    pub fn classify(&self, pass: &Pass<'_>, pooled: &Var) -> tensor::Result<Var> {
+        let mut pooled = ops::dropout(pass.tape, pooled, pass.example_mask(self.input_dropout, self.site))?;
         if let Some(dense) = &self.dense {
-            pooled = dense.linear.forward(pass, &pooled, Activation::Identity)?;
+            let first = pass.batch.first_example;
+            pooled = dense.linear.forward_from(pass, &pooled, Activation::Identity, first)?;
             pooled = ops::activate(pass.tape, &pooled, dense.activation)?;
             if let Some(norm) = &dense.norm {
                 pooled = norm.forward(pass, &pooled)?;
@@ -83,5 +94,10 @@ impl Head {
             pooled = ops::dropout(pass.tape, &pooled, pass.example_mask(dense.dropout, self.site + 1))?;
         }
         self.classifier.forward(pass, &pooled, Activation::Identity)
+    }
+
+    /// The hidden product.
+    pub fn dense_mut(&mut self) -> Option<&mut Linear> {
+        self.dense.as_mut().map(|dense| &mut dense.linear)
     }
 }

@@ -119,6 +119,19 @@ impl Attention {
     pub fn linears(&self) -> [&Linear; 2] {
         [&self.query_key_value, &self.output]
     }
+
+    /// Those, and that of relative positions.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        let relative = self.relative.iter_mut().map(|relative| &mut relative.linear);
+        [&mut self.query_key_value, &mut self.output]
+            .into_iter()
+            .chain(relative)
+    }
+
+    /// The product of relative positions.
+    pub fn positions(&self) -> Option<&Linear> {
+        self.relative.as_ref().map(|relative| &relative.linear)
+    }
 }
 
 /// Makes keys and queries of relative positions.
@@ -171,7 +184,8 @@ impl PositionProjection {
         }
         let dropout = pass.mask(self.dropout, self.site, rows.first as u64);
         let hidden = ops::dropout(pass.tape, &positions.hidden, dropout)?;
-        let projections = self.linear.forward(pass, &hidden, Activation::Identity)?;
+        let first = rows.first as u64;
+        let projections = self.linear.forward_from(pass, &hidden, Activation::Identity, first)?;
         Ok((projections, rows.of_distance.clone()))
     }
 }
@@ -226,5 +240,10 @@ impl CrossAttention {
     /// The products.
     pub fn linears(&self) -> [&Linear; 3] {
         [&self.query, &self.key_value, &self.output]
+    }
+
+    /// The same.
+    pub fn linears_mut(&mut self) -> [&mut Linear; 3] {
+        [&mut self.query, &mut self.key_value, &mut self.output]
     }
 }

@@ -100,4 +100,9 @@ impl Embeddings {
     pub fn linears(&self) -> Option<&Linear> {
         self.project.as_ref()
     }
+
+    /// The same.
+    pub fn linears_mut(&mut self) -> Option<&mut Linear> {
+        self.project.as_mut()
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use tensor::{Var, ops};
+use tensor::{Activation, Parameters, Var, ops};
 
 use super::attention::{Attention, CrossAttention};
 use super::config::LayerLayout;
@@ -12,7 +12,8 @@ use super::convolution::Convolution;
 use super::embeddings::Embeddings;
 use super::feed_forward::FeedForward;
 use super::relative_positions::{PositionRows, Positions, RelativePositions};
-use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass, sites};
+use super::trained::ProductRanks;
+use super::{Builder, Linear, ModelConfig, ModelError, Norm, PackedLinears, Pass, sites};
 
 #[derive(Debug, Clone)]
 pub(super) struct Encoder {
@@ -174,6 +175,64 @@ impl Encoder {
             .linears()
             .into_iter()
             .chain(self.layers.iter().flat_map(of_layer))
+    }
+
+    /// The largest ranks of what is added to each product.
+    pub fn ranks(&self, parameters: &Parameters) -> ProductRanks {
+        let mut ranks = ProductRanks::default();
+        let raise = |rank: &mut usize, linear: &Linear| *rank = (*rank).max(linear.ranks(parameters));
+        self.embeddings
+            .linears()
+            .iter()
+            .for_each(|linear| raise(&mut ranks.projection, linear));
+        for layer in &self.layers {
+            let ([query_key_value, output], [first, second]) =
+                (layer.attention.linears(), layer.feed_forward.linears());
+            raise(&mut ranks.query_key_value, query_key_value);
+            raise(&mut ranks.attention_output, output);
+            raise(&mut ranks.first, first);
+            raise(&mut ranks.second, second);
+            layer
+                .attention
+                .positions()
+                .iter()
+                .for_each(|linear| raise(&mut ranks.positions, linear));
+            if let Some(cross) = &layer.cross {
+                let [query, key_value, output] = cross.attention.linears();
+                raise(&mut ranks.cross_query, query);
+                raise(&mut ranks.cross_key_value, key_value);
+                raise(&mut ranks.attention_output, output);
+            }
+        }
+        ranks
+    }
+
+    /// All products, those of relative positions included.
+    pub fn linears_mut(&mut self) -> impl Iterator<Item = &mut Linear> {
+        fn of_layer(layer: &mut Layer) -> impl Iterator<Item = &mut Linear> {
+            let cross = layer.cross.iter_mut().flat_map(|cross| cross.attention.linears_mut());
+            let attention = layer.attention.linears_mut();
+            attention.chain(cross).chain(layer.feed_forward.linears_mut())
+        }
+        let embeddings = self.embeddings.linears_mut().into_iter();
+        embeddings.chain(self.layers.iter_mut().flat_map(of_layer))
+    }
+
+    /// What the products of low rank add to those of relative positions that are the same in every pass.
+    pub fn add_to_kept_positions(&self, pass: &Pass<'_>, packed: &mut PackedLinears) -> tensor::Result<()> {
+        let Some(positions) = &self.relative_positions else {
+            return Ok(());
+        };
+        let positions = positions.all(pass)?;
+        let linears = self.layers.iter().filter_map(|layer| layer.attention.positions());
+        for linear in linears.filter(|linear| linear.is_adapted()) {
+            if let Some(kept) = packed.kept(linear).cloned() {
+                let kept = pass.tape.constant(kept);
+                let output = linear.add_low_rank(pass, kept, &positions, Activation::Identity, 0)?;
+                packed.keep(linear, output.into_value());
+            }
+        }
+        Ok(())
     }
 }
 

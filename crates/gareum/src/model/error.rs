@@ -113,6 +113,57 @@ pub enum ModelError {
         /// The model directory.
         directory: PathBuf,
     },
+    /// `lora.targets` names nothing.
+    #[error(
+        "lora.targets: no product of the model is called {found}\nhint: the names end in {}",
+        shorten(known)
+    )]
+    LoraTargets {
+        /// The setting.
+        found: String,
+        /// The last parts of all names.
+        known: Vec<String>,
+    },
+    /// The model that an adapter belongs to is not there.
+    #[error("{}: the adapter belongs to the model `{base}`, which is not there\nhint: name its directory: --base DIR", directory.display())]
+    AdapterBase {
+        /// The adapter.
+        directory: PathBuf,
+        /// What its config names.
+        base: String,
+    },
+    /// An adapter of a kind that is not known.
+    #[error("{}: `{key}` is {found}, expected {expected}\nhint: merge the adapter with `peft` (merge_and_unload) and save the model", path.display())]
+    Adapter {
+        /// Its config.
+        path: PathBuf,
+        /// The key.
+        key: String,
+        /// Its value.
+        found: String,
+        /// What would have been understood.
+        expected: String,
+    },
+    /// An adapter where a model belongs.
+    #[error("{}: this is an adapter, not a model\nhint: make a model of it: gareum merge --model {} --output DIR", directory.display(), directory.display())]
+    IsAdapter {
+        /// The adapter.
+        directory: PathBuf,
+    },
+    /// An adapter changes what several share.
+    #[error("{}: the adapter has biases of its own, so it cannot share a base with others\nhint: load it alone, or make a model of it with `gareum merge`", path.display())]
+    AdapterBiases {
+        /// The weights file.
+        path: PathBuf,
+    },
+    /// An adapter has tensors that do not belong to the model.
+    #[error("{}: {} of another model: {}\nhint: name the model that the adapter was trained on: --base DIR", path.display(), count(names.len(), "tensor is", "tensors are"), shorten(names))]
+    Unused {
+        /// The weights file.
+        path: PathBuf,
+        /// The names.
+        names: Vec<String>,
+    },
     /// A file cannot be written.
     #[error("{}: cannot write: {reason}", path.display())]
     Write {

@@ -69,4 +69,9 @@ impl FeedForward {
     pub fn linears(&self) -> [&Linear; 2] {
         [&self.intermediate, &self.output]
     }
+
+    /// The same.
+    pub fn linears_mut(&mut self) -> [&mut Linear; 2] {
+        [&mut self.intermediate, &mut self.output]
+    }
 }

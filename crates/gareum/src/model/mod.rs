@@ -4,6 +4,7 @@
 //! Not here: kernels and gradients (`tensor`), losses (`head/`), loops over data (`train/`, `predict.rs`). Read `encoder.rs`
 //! next.
 
+mod adapter;
 mod attention;
 mod checkpoint;
 mod config;
@@ -13,11 +14,13 @@ mod encoder;
 mod error;
 pub mod families;
 mod feed_forward;
+mod lora;
 mod operations;
 mod parameter;
 mod relative_positions;
 mod rotary;
 pub(crate) mod sites;
+mod trained;
 mod weights;
 
 use std::path::Path;
@@ -30,8 +33,9 @@ use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
 use crate::data::{LabelSchema, Task};
 use crate::head::Head;
-use crate::tokens::PackedBatch;
+use crate::tokens::{PackedBatch, Tokenizer, TokenizerError};
 
+pub use adapter::AdapterFiles;
 pub use checkpoint::{EncoderFolder, LoadOptions, LoadedWeights};
 pub(crate) use checkpoint::{FOREIGN, WEIGHTS, conversion, transformer_folder};
 pub use config::{
@@ -41,9 +45,12 @@ pub use config::{
 use encoder::Encoder;
 pub use error::ModelError;
 pub use families::Family;
+pub use lora::Adapter;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
 pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
+pub use trained::Freezing;
+pub(crate) use trained::TrainedStack;
 pub use weights::save_tensors;
 
 /// What makes dropout masks: absent when nothing is to be dropped.
@@ -176,7 +183,12 @@ pub struct Model {
     /// Behind the encoder, if there is one.
     decoder: Option<Encoder>,
     head: Head,
-    /// The trainable tensors, under the names of the checkpoint.
+    /// How many parameters are those of encoder and decoder, and of all but an adapter.
+    body: usize,
+    own_parameters: usize,
+    /// What stands beside the checkpoint, if anything.
+    adapter: Option<Adapter>,
+    /// The tensors, under the names of the checkpoint; not all need be trainable.
     pub parameters: Parameters,
     /// What forward passes compute in; `f64` parameters make all of it `f64`.
     pub precision: Precision,
@@ -215,6 +227,8 @@ pub struct LoadNotes {
     pub in_sentence_model: bool,
     /// Whether it is the generator of an ELECTRA pair.
     pub is_generator: bool,
+    /// What now ends every text, because the head reads a sequence there and the checkpoint's tokenizer does not put it.
+    pub appended_token: Option<String>,
 }
 
 impl Model {
@@ -228,7 +242,16 @@ impl Model {
         Self::build(parsed, schema, config, &mut builder).map(|model| model.finish(builder))
     }
 
-    /// Reads `config.json` and the weights of a directory.
+    /// Makes a tokenizer end texts where the head reads them (see [`Tokenizer::end_with_eos`]); returns the token that this took.
+    pub(crate) fn fit_tokenizer(&self, tokenizer: &mut Tokenizer) -> Result<Option<String>, TokenizerError> {
+        match self.config.head.last_of {
+            Some(_) => tokenizer.end_with_eos(),
+            None => Ok(None),
+        }
+    }
+
+    /// Reads `config.json` and the weights of a directory. An adapter is read with the model that it belongs to, and
+    /// only as it is.
     ///
     /// # Errors
     /// [`ModelError`] names the file and what is wrong with it.
@@ -245,6 +268,14 @@ impl Model {
         head: HeadSource<'_>,
         options: &LoadOptions,
     ) -> Result<(Self, LoadNotes), ModelError> {
+        if Adapter::is_in(directory) {
+            return match head {
+                HeadSource::Checkpoint => Ok((Self::load_with_adapter(directory, None)?, LoadNotes::default())),
+                HeadSource::Labels { .. } => Err(ModelError::IsAdapter {
+                    directory: directory.into(),
+                }),
+            };
+        }
         let EncoderFolder {
             directory,
             in_sentence_model,
@@ -309,8 +340,12 @@ impl Model {
             None => None,
             Some(decoder) => Some(Encoder::build(&decoder, config.num_hidden_layers, builder)?),
         };
+        let body = builder.len();
         let head = Head::build(&config, schema.num_labels(), builder)?;
         Ok(Self {
+            body,
+            own_parameters: builder.len(),
+            adapter: None,
             config,
             schema,
             encoder,
@@ -336,6 +371,51 @@ impl Model {
     /// # Errors
     /// [`tensor::Error`] if the batch holds ids outside of the vocabulary or a sequence that is too long.
     pub fn forward(&self, tape: &Tape, batch: &PackedBatch, noise: Option<Noise>) -> tensor::Result<Var> {
+        self.with_hidden(tape, batch, noise, |pass, hidden| self.head.forward(pass, hidden))
+    }
+
+    /// What the head gets of each sequence, without dropout.
+    ///
+    /// # Shapes
+    /// Returns `[batch, hidden_size]`.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn features(&self, tape: &Tape, batch: &PackedBatch) -> tensor::Result<Var> {
+        self.with_hidden(tape, batch, None, |pass, hidden| self.head.pool(pass, hidden))
+    }
+
+    /// Logits of what [`Model::features`] gave for sequences of which the first has this number in the whole batch.
+    ///
+    /// # Errors
+    /// [`tensor::Error`] if there are not as many columns.
+    pub fn classify(
+        &self,
+        tape: &Tape,
+        features: Var,
+        first_example: usize,
+        noise: Option<Noise>,
+    ) -> tensor::Result<Var> {
+        let pass = Pass {
+            tape,
+            parameters: &self.parameters,
+            batch: &PackedBatch::new([], 0, first_example),
+            noise,
+            dtype: features.value().dtype(),
+            rotations: &[],
+            packed: None,
+        };
+        self.head.classify(&pass, &features)
+    }
+
+    /// Runs the encoder, and the decoder if there is one, and `head` on the last hidden states.
+    fn with_hidden(
+        &self,
+        tape: &Tape,
+        batch: &PackedBatch,
+        noise: Option<Noise>,
+        head: impl FnOnce(&Pass<'_>, &Var) -> tensor::Result<Var>,
+    ) -> tensor::Result<Var> {
         let dtype = match self.parameters.iter().next() {
             Some((_, _, first)) if first.dtype() == DType::F64 => DType::F64,
             _ => self.precision.dtype(),
@@ -372,7 +452,7 @@ impl Model {
             let pass = Pass { batch: &batch, ..pass };
             hidden = decoder.forward(&pass, Some(hidden))?;
         }
-        self.head.forward(&pass, &hidden)
+        head(&pass, &hidden)
     }
 
     /// The model for prediction only: the encoder's weights are packed once for products in `precision`, which frees them,
@@ -426,7 +506,7 @@ impl Model {
     }
 
     /// Writes `config.json` and `model.safetensors` into a directory that exists, as `save_pretrained` of `transformers`
-    /// does.
+    /// does; with an adapter, its files instead of the weights, as `peft` does.
     ///
     /// # Errors
     /// [`ModelError::Write`] if a file cannot be written.
@@ -436,7 +516,13 @@ impl Model {
             reason: error.to_string(),
         })?;
         crate::files::write_atomically(&directory.join("config.json"), (config + "\n").as_bytes())?;
-        weights::save(&directory.join("model.safetensors"), &self.parameters)
+        match &self.adapter {
+            None => {
+                weights::save(&directory.join("model.safetensors"), &self.parameters)?;
+                Adapter::remove_from(directory)
+            }
+            Some(adapter) => self.save_adapter(adapter, directory),
+        }
     }
 
     /// `config.json` with this model's labels.

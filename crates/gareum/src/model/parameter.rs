@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::path::Path;
+use std::sync::Arc;
 
 use tensor::ops::{Affine, NormKind, PackedLinear};
 use tensor::random::Sequence;
 use tensor::{Activation, DType, ParameterId, Parameters, Tensor, Var, ops};
 
+use super::lora::LowRank;
 use super::{LoadNotes, LoadedWeights, ModelConfig, ModelError, Pass};
 
 /// Collects the parameters of a model while its layers are built.
@@ -70,6 +72,19 @@ impl Builder {
             keep_head,
             ..Self::fresh(seed, initializer_range)
         }
+    }
+
+    /// One that goes on where others were built, and draws what is new.
+    pub fn onto(parameters: Parameters, initializer_range: f64) -> Self {
+        Self {
+            parameters,
+            ..Self::fresh(0, initializer_range)
+        }
+    }
+
+    /// How many parameters there are so far.
+    pub fn len(&self) -> usize {
+        self.parameters.len()
     }
 
     /// The parameter called `name`: from the checkpoint if it is to come from there, else drawn.
@@ -192,7 +207,13 @@ impl Builder {
             true => Some(self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?),
         };
         Ok(Linear {
-            parts: vec![(weight, bias)],
+            parts: vec![LinearPart {
+                weight,
+                bias,
+                sizes: [inputs, outputs],
+                low_rank: None,
+            }],
+            low_rank_dropout: None,
         })
     }
 
@@ -241,8 +262,27 @@ impl Builder {
 /// A product, with a bias or without, or several with the same input.
 #[derive(Debug, Clone)]
 pub(crate) struct Linear {
-    /// Weight and bias of each, whose outputs stand side by side.
-    parts: Vec<(ParameterId, Option<ParameterId>)>,
+    /// Those whose outputs stand side by side.
+    parts: Vec<LinearPart>,
+    /// Dropout rate and site of what products of low rank get.
+    low_rank_dropout: Option<(f64, usize)>,
+}
+
+/// A weight of a product.
+#[derive(Debug, Clone)]
+struct LinearPart {
+    weight: ParameterId,
+    bias: Option<ParameterId>,
+    /// Inputs and outputs.
+    sizes: [usize; 2],
+    /// What is added to it.
+    low_rank: Option<LowRank>,
+}
+
+impl LinearPart {
+    fn ids(&self) -> (ParameterId, Option<ParameterId>) {
+        (self.weight, self.bias)
+    }
 }
 
 impl Linear {
@@ -250,34 +290,123 @@ impl Linear {
     pub fn side_by_side(linears: impl IntoIterator<Item = Self>) -> Self {
         Self {
             parts: linears.into_iter().flat_map(|linear| linear.parts).collect(),
+            low_rank_dropout: None,
         }
     }
 
-    /// f(x) Wᵀ + b: `[rows, inputs]` to `[rows, outputs]`.
+    /// f(x) Wᵀ + b: `[rows, inputs]` to `[rows, outputs]`, the rows being the tokens of the batch.
     pub fn forward(&self, pass: &Pass<'_>, input: &Var, activation: Activation) -> tensor::Result<Var> {
-        if let Some(packed) = pass.packed.and_then(|packed| packed.get(self)) {
-            return ops::linear_packed(pass.tape, input, activation, packed);
+        self.forward_from(pass, input, activation, pass.batch.first_token)
+    }
+
+    /// As [`Self::forward`] for rows that are counted from `first_row` on.
+    pub fn forward_from(
+        &self,
+        pass: &Pass<'_>,
+        input: &Var,
+        activation: Activation,
+        first_row: u64,
+    ) -> tensor::Result<Var> {
+        let output = match pass.packed.and_then(|packed| packed.get(self)) {
+            Some(packed) => ops::linear_packed(pass.tape, input, activation, packed)?,
+            None => {
+                let parts = self.parts.iter();
+                let vars: Vec<_> = parts
+                    .map(|part| (pass.parameter(part.weight), part.bias.map(|bias| pass.parameter(bias))))
+                    .collect();
+                let parts: Vec<_> = vars
+                    .iter()
+                    .map(|(weight, bias)| Affine {
+                        weight,
+                        bias: bias.as_ref(),
+                    })
+                    .collect();
+                ops::linear(pass.tape, input, activation, &parts)?
+            }
+        };
+        self.add_low_rank(pass, output, input, activation, first_row)
+    }
+
+    /// Adds the products of low rank to what the product of the checkpoint made.
+    pub fn add_low_rank(
+        &self,
+        pass: &Pass<'_>,
+        output: Var,
+        input: &Var,
+        activation: Activation,
+        first_row: u64,
+    ) -> tensor::Result<Var> {
+        let Some((rate, site)) = self.low_rank_dropout else {
+            return Ok(output);
+        };
+        let mut first_column = 0;
+        let mut factors = Vec::with_capacity(self.parts.len());
+        for part in &self.parts {
+            if let Some(low_rank) = part.low_rank {
+                let (down, up) = (pass.parameter(low_rank.down), pass.parameter(low_rank.up));
+                factors.push((down, up, low_rank.scale, first_column));
+            }
+            first_column += part.sizes[1];
         }
-        let parts = self.parts.iter();
-        let vars: Vec<_> = parts
-            .map(|&(weight, bias)| (pass.parameter(weight), bias.map(|bias| pass.parameter(bias))))
-            .collect();
-        let parts: Vec<_> = vars
-            .iter()
-            .map(|(weight, bias)| Affine {
-                weight,
-                bias: bias.as_ref(),
-            })
-            .collect();
-        ops::linear(pass.tape, input, activation, &parts)
+        let parts = factors.iter().map(|(down, up, scale, first_column)| ops::LowRank {
+            down,
+            up,
+            scale: *scale,
+            first_column: *first_column,
+        });
+        let dropout = pass.mask(rate, site, first_row);
+        ops::low_rank(
+            pass.tape,
+            output,
+            input,
+            activation,
+            &parts.collect::<Vec<_>>(),
+            dropout,
+        )
+    }
+
+    /// Adds to each weight what `low_rank` answers for it and its inputs and outputs.
+    pub fn adapt<E>(
+        &mut self,
+        dropout: (f64, usize),
+        mut low_rank: impl FnMut(ParameterId, [usize; 2]) -> Result<Option<LowRank>, E>,
+    ) -> Result<(), E> {
+        for part in &mut self.parts {
+            part.low_rank = low_rank(part.weight, part.sizes)?;
+        }
+        self.low_rank_dropout = self.is_adapted().then_some(dropout);
+        Ok(())
+    }
+
+    /// Takes away what was added, and gives it with the weights that it was added to.
+    pub fn restore(&mut self) -> impl Iterator<Item = (ParameterId, LowRank)> {
+        self.low_rank_dropout = None;
+        let parts = self.parts.iter_mut();
+        parts.filter_map(|part| Some((part.weight, part.low_rank.take()?)))
+    }
+
+    /// Whether anything is added.
+    pub fn is_adapted(&self) -> bool {
+        self.parts.iter().any(|part| part.low_rank.is_some())
+    }
+
+    /// The sum of the ranks of what is added.
+    pub fn ranks(&self, parameters: &Parameters) -> usize {
+        let ranks = self.parts.iter().filter_map(|part| part.low_rank);
+        ranks.map(|low_rank| parameters.get(low_rank.down).shape()[0]).sum()
+    }
+
+    /// The weights.
+    pub fn weights(&self) -> impl Iterator<Item = ParameterId> {
+        self.parts.iter().map(|part| part.weight)
     }
 }
 
 /// The weights of products in the order in which kernels read them, for prediction.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct PackedLinears {
-    /// By the first weight.
-    linears: HashMap<ParameterId, PackedLinear>,
+    /// By the first weight. Models with the same weights share them.
+    linears: HashMap<ParameterId, Arc<PackedLinear>>,
     /// Outputs that are the same in every pass, by the first weight.
     kept: HashMap<ParameterId, Tensor>,
 }
@@ -285,33 +414,34 @@ pub(crate) struct PackedLinears {
 impl PackedLinears {
     /// Packs a product for inputs of type `dtype` and frees its weights, leaving empty ones.
     pub fn take(&mut self, linear: &Linear, parameters: &mut Parameters, dtype: DType) -> tensor::Result<()> {
-        let tensors = |&(weight, bias): &(ParameterId, Option<ParameterId>)| {
+        let tensors = |part: &LinearPart| {
+            let (weight, bias) = part.ids();
             (parameters.get(weight), bias.map(|bias| parameters.get(bias)))
         };
         let packed = PackedLinear::new(&linear.parts.iter().map(tensors).collect::<Vec<_>>(), dtype)?;
-        for &(weight, _) in &linear.parts {
+        for weight in linear.weights() {
             *parameters.get_mut(weight) = Tensor::zeros::<f32>(&[0, 0]);
         }
-        if let Some(&(first, _)) = linear.parts.first() {
-            self.linears.insert(first, packed);
+        if let Some(first) = linear.weights().next() {
+            self.linears.insert(first, Arc::new(packed));
         }
         Ok(())
     }
 
     /// Keeps the output of a product whose input is the same in every pass.
     pub fn keep(&mut self, linear: &Linear, output: Tensor) {
-        if let Some(&(first, _)) = linear.parts.first() {
+        if let Some(first) = linear.weights().next() {
             self.kept.insert(first, output);
         }
     }
 
     /// The output that was kept.
     pub fn kept(&self, linear: &Linear) -> Option<&Tensor> {
-        self.kept.get(&linear.parts.first()?.0)
+        self.kept.get(&linear.weights().next()?)
     }
 
     fn get(&self, linear: &Linear) -> Option<&PackedLinear> {
-        self.linears.get(&linear.parts.first()?.0)
+        self.linears.get(&linear.weights().next()?).map(Arc::as_ref)
     }
 }
 

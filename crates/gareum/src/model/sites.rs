@@ -23,6 +23,9 @@ pub const CROSS_ATTENTION: usize = 4 << 16;
 /// What is inside of a feed-forward half that is not gated; that of layer l has l added.
 pub const INNER: usize = 5 << 16;
 
+/// What goes into products of low rank; that of the n-th product has n added.
+pub const LOW_RANK: usize = 6 << 16;
+
 /// The first site of a layer.
 pub fn of_layer(layer: usize) -> usize {
     3 * layer + 1

@@ -103,6 +103,35 @@ impl Settings {
         }
         let length = self.model.max_length;
         range(length >= 4, "model.max_length", length.to_string(), "at least 4 tokens")?;
+        range(
+            train.layer_decay > 0.0 && train.layer_decay <= 1.0,
+            "train.layer_decay",
+            train.layer_decay.to_string(),
+            "a number above 0, at most 1",
+        )?;
+        if let Some(lora) = &self.lora {
+            lora.check()?;
+            for (key, is_given) in [
+                ("train.freeze_embeddings", train.freeze_embeddings),
+                ("train.freeze_layers", train.freeze_layers > 0),
+                ("train.head_only", train.head_only),
+            ] {
+                let expected = "no such setting beside [lora], with which all of the checkpoint is frozen";
+                range(!is_given, key, "given".to_owned(), expected)?;
+            }
+            range(
+                self.model.base.as_ref() != Some(&self.output.dir),
+                "output.dir",
+                self.output.dir.display().to_string(),
+                "another directory than model.base, to which the adapter belongs",
+            )?;
+            range(
+                self.model.scratch.is_none(),
+                "lora",
+                "given".to_owned(),
+                "no such section beside [model.scratch]: an encoder of random weights is trained as a whole",
+            )?;
+        }
         if let Some(scratch) = &self.model.scratch {
             let dir = |base: &PathBuf| base.display().to_string();
             let base = self.model.base.as_ref().map(dir).unwrap_or_default();

@@ -195,6 +195,9 @@ fn parse_error(place: String, message: &str) -> SettingsError {
         Some((found, "f64")) => format!("{found}, expected a number"),
         Some((found, kind)) if kind.starts_with("struct ") => format!("{found}, expected keys with values"),
         _ if message.contains("OneOrMany") => "expected a name or a list of names".to_owned(),
+        _ if message.contains("LoraTargets") => {
+            "expected `all-linear`, `default`, a list of names, or { regex = \"...\" }".to_owned()
+        }
         _ if message.contains("AutoOrBool") => "expected `auto`, true or false".to_owned(),
         _ => message.trim().to_owned(),
     };
@@ -240,9 +243,13 @@ mod tests {
             "task=multi_label",
             "train.memory=2.5GiB",
             "train.checkpoint_activations=true",
+            "lora.targets=default",
+            "lora.alpha=16",
         ])
         .unwrap();
         let checkpoint = settings.train.checkpoint_activations;
+        let lora = settings.lora.as_ref().unwrap();
+        assert_eq!((lora.alpha, lora.rank, lora.scale()), (16.0, 16, 1.0));
         assert_eq!(checkpoint, crate::settings::CheckpointActivations::Always);
         assert_eq!(settings.train.memory.map(|size| size.bytes), Some(5 << 29));
         assert_eq!((settings.train.learning_rate, settings.train.epochs), (3e-5, 5));
@@ -293,6 +300,24 @@ mod tests {
                 "model.max_length=2",
                 "model.max_length is 2, expected at least 4 tokens",
             ),
+            (
+                "train.layer_decay=1.5",
+                "train.layer_decay is 1.5, expected a number above 0, at most 1",
+            ),
+            ("lora.rank=0", "lora.rank is 0, expected at least 1"),
+            ("lora.alpha=-2.0", "lora.alpha is -2, expected a number above 0"),
+            ("lora.dropout=1.0", "lora.dropout is 1, expected a rate in [0, 1)"),
+            (
+                "lora.targets=everything",
+                "lora.targets = \"everything\": expected `all-linear`, `default`, a list of names",
+            ),
+            ("lora.targets=[]", "lora.targets is [], expected names of products"),
+            (
+                "lora.targets={regex = \"(\"}",
+                "lora.targets.regex is `(`, expected a regular expression",
+            ),
+            ("lora.bias=some", "unknown variant `some`, expected `none` or `all`"),
+            ("lora.r=8", "unknown field `r`, expected one of `rank`, `alpha`"),
             ("nonsense", "--set nonsense: expected key=value"),
         ] {
             let error = overrides(&[assignment]).unwrap_err().to_string();

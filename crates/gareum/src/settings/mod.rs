@@ -3,6 +3,7 @@
 
 mod check;
 mod load;
+mod lora;
 mod memory_size;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
 pub use load::SettingsError;
+pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern};
 pub use memory_size::MemorySize;
 
 /// Everything a run depends on.
@@ -31,6 +33,9 @@ pub struct Settings {
     pub data: DataSettings,
     /// How.
     pub train: TrainSettings,
+    /// Train products of low rank beside a frozen checkpoint. Default: train everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraSettings>,
     /// Where the result goes.
     pub output: OutputSettings,
 }
@@ -302,6 +307,15 @@ pub struct TrainSettings {
     /// Peak learning rate, reached at the end of warm-up. Default 2e-5, from the range searched by Devlin et al. 2019,
     /// appendix A.3.
     pub learning_rate: f64,
+    /// What the learning rate of each layer is multiplied by once more than that of the layer behind it; the embeddings count as a
+    /// layer before the first. Default 1; ELECTRA takes 0.8 (Clark et al. 2020, appendix B).
+    pub layer_decay: f64,
+    /// Leave the embeddings, and all else before the layers, as they are. Default false.
+    pub freeze_embeddings: bool,
+    /// Leave so many layers, the first ones, as they are. Default 0.
+    pub freeze_layers: usize,
+    /// Train the head alone: what the rest makes of each text is computed once and kept, without dropout. Default false.
+    pub head_only: bool,
     /// AdamW's decay of weights (not of biases and norms). Default 0.01.
     pub weight_decay: f64,
     /// Fraction of all steps during which the learning rate rises from 0. Default 0.1.
@@ -338,6 +352,10 @@ impl Default for TrainSettings {
             memory: None,
             checkpoint_activations: CheckpointActivations::Auto,
             learning_rate: 2e-5,
+            layer_decay: 1.0,
+            freeze_embeddings: false,
+            freeze_layers: 0,
+            head_only: false,
             weight_decay: 0.01,
             warmup_ratio: 0.1,
             schedule: Schedule::Linear,
@@ -476,6 +494,15 @@ impl Default for OutputSettings {
 }
 
 impl ModelSettings {
+    /// The base model with its revision, as one name.
+    pub(crate) fn pinned_base(&self) -> Option<PathBuf> {
+        let base = self.base.as_ref()?;
+        Some(match &self.revision {
+            Some(revision) => PathBuf::from(format!("{}@{revision}", base.display())),
+            None => base.clone(),
+        })
+    }
+
     /// How the checkpoint is read.
     pub fn load_options(&self) -> LoadOptions {
         LoadOptions {

@@ -31,6 +31,13 @@ const MODEL_FILES: [&str; 6] = [
     "tokenizer_78b3253a26.model",
 ];
 
+/// Whether there is a file that a tokenizer is read from.
+pub(super) fn is_in(directory: &Path) -> bool {
+    let others = ["tokenizer.json", "vocab.txt", "vocab.json"];
+    let mut names = others.iter().chain(&MODEL_FILES);
+    names.any(|name| directory.join(name).exists())
+}
+
 /// Reads a directory: `tokenizer.json` if there is one, else what the checkpoint was made with.
 pub(super) fn open(directory: &Path) -> Result<Opened, TokenizerError> {
     let settings = Settings::read(directory)?;

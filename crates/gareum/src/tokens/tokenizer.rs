@@ -147,6 +147,11 @@ impl Tokenizer {
         })
     }
 
+    /// Whether a directory has a file that a tokenizer is read from.
+    pub fn is_in(directory: &Path) -> bool {
+        folder::is_in(directory)
+    }
+
     /// Makes every sequence end with the end-of-sequence token, if it does not: BART's classifier reads a sequence there, and KoBART's
     /// tokenizer does not put one. In a pair it then stands behind both texts. Returns the token if it had to be added, so that it can
     /// be told.

@@ -1,7 +1,7 @@
 //! `checkpoint-N/`: everything a run needs to go on as if it had not stopped.
 //!
 //! A model directory (so that it can be used as it is), `optimizer.safetensors` (both moments of each parameter),
-//! `trainer_state.json`, `gareum_state.json` (early stopping, the best metrics), and `best.safetensors`, the weights of the
+//! `trainer_state.json`, `gareum_state.json` (early stopping, the best metrics), and `best.safetensors`, the trained weights of the
 //! best evaluation where they are not this checkpoint's own. Written under another name and renamed when complete.
 
 use std::fs;
@@ -23,7 +23,6 @@ const OPTIMIZER: &str = "optimizer.safetensors";
 const BEST: &str = "best.safetensors";
 const STATE: &str = "trainer_state.json";
 const OWN_STATE: &str = "gareum_state.json";
-const WEIGHTS: &str = "model.safetensors";
 
 /// What a checkpoint holds.
 pub(super) struct Checkpoint {
@@ -60,6 +59,14 @@ pub(super) struct Identity {
     pub seed: u64,
     #[serde(default)]
     pub precision: Precision,
+    /// What of the model is trained, and how.
+    #[serde(default = "everything")]
+    pub trained: String,
+}
+
+/// What runs train that are not told otherwise.
+fn everything() -> String {
+    "everything".to_owned()
 }
 
 impl Identity {
@@ -81,6 +88,7 @@ impl Identity {
             batch_size,
             seed,
             precision: model.precision,
+            trained: model.trained(),
         }
     }
 
@@ -103,6 +111,7 @@ impl Identity {
             () if self.precision != saved.precision => {
                 differs("train.precision", &self.precision.name(), &saved.precision.name())
             }
+            () if self.trained != saved.trained => differs("what is trained", &self.trained, &saved.trained),
             () if self.examples != saved.examples => {
                 differs("the number of training rows", &self.examples, &saved.examples)
             }
@@ -183,7 +192,8 @@ pub(super) fn write(path: &Path, snapshot: &Snapshot<'_>) -> Result<(), TrainErr
             .flat_map(|(name, [first, second])| [(format!("first.{name}"), first), (format!("second.{name}"), second)]);
         save_tensors(&temporary.join(OPTIMIZER), tensors)?;
         if let Some((_, parameters)) = best.filter(|_| state.best_global_step != Some(state.global_step)) {
-            let tensors = parameters.iter().map(|(_, name, value)| (name.to_owned(), value));
+            let trained = parameters.iter().filter(|(id, _, _)| parameters.is_trainable(*id));
+            let tensors = trained.map(|(_, name, value)| (name.to_owned(), value));
             save_tensors(&temporary.join(BEST), tensors)?;
         }
         let own = OwnState {
@@ -284,7 +294,7 @@ pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Ch
             hint,
         });
     }
-    let parameters = read_parameters(&path.join(WEIGHTS), model)?;
+    let parameters = model.read_saved(path)?;
     let moments = LoadedWeights::open(path.join(OPTIMIZER))?;
     let moments = model
         .parameters
@@ -303,7 +313,11 @@ pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Ch
     let best = match own.best {
         None => None,
         Some(metrics) if state.best_global_step == Some(state.global_step) => Some((metrics, parameters.clone())),
-        Some(metrics) => Some((metrics, read_parameters(&path.join(BEST), model)?)),
+        Some(metrics) => {
+            let trainable = |id| model.parameters.is_trainable(id);
+            let parameters = model.read_parameters(&path.join(BEST), trainable, str::to_owned)?;
+            Some((metrics, parameters))
+        }
     };
     Ok(Checkpoint {
         parameters,
@@ -314,28 +328,6 @@ pub(super) fn read(path: &Path, model: &Model, identity: &Identity) -> Result<Ch
         logged: own.logged,
         memory: own.memory,
     })
-}
-
-/// Reads the tensors of a model that has the same shapes.
-fn read_parameters(path: &Path, model: &Model) -> Result<Parameters, ModelError> {
-    let weights = LoadedWeights::open(path.to_owned())?;
-    let mut parameters = Parameters::default();
-    for (_, name, value) in model.parameters.iter() {
-        let stored = weights.get(name)?;
-        if stored.shape() != value.shape() {
-            let (found, expected) = (stored.shape().to_vec(), value.shape().to_vec());
-            let hint = "the checkpoint belongs to another model or other labels".to_owned();
-            return Err(ModelError::Shape {
-                path: path.to_owned(),
-                name: name.to_owned(),
-                found,
-                expected,
-                hint,
-            });
-        }
-        parameters.add(name, stored);
-    }
-    Ok(parameters)
 }
 
 #[cfg(test)]

@@ -11,9 +11,9 @@ use super::run::{EncodedParts, encode_parts, resolve_checkpoint, start};
 use super::trainer::Plan;
 use super::{EncodedExample, MemoryPlan, Prepared, TrainError, Trainer};
 use crate::machine;
-use crate::model::Model;
+use crate::model::{LoadNotes, Model};
 use crate::predict::predict_encoded;
-use crate::settings::Settings;
+use crate::settings::{LoraSettings, Settings};
 use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 
 /// Steps that are timed.
@@ -42,7 +42,8 @@ pub struct DryRun {
     pub text_tokens: Quantiles,
     /// The steps.
     pub steps: StepCounts,
-    /// Memory, one entry for each way of training.
+    /// Memory, one entry for each way of training: first that of the settings, then the whole model instead of an adapter, or an
+    /// adapter with its defaults instead of the whole model.
     pub memory: Vec<MemoryEstimate>,
     /// Bytes that the process may take: `train.memory`, or what is free. `None` if unknown.
     pub limit_bytes: Option<u64>,
@@ -147,7 +148,7 @@ pub struct Measured {
 /// # Errors
 /// Those of [`super::run`], but for writing.
 pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions<'_>) -> Result<DryRun, TrainError> {
-    let (mut model, tokenizer, _) = start(settings, prepared)?;
+    let (mut model, tokenizer, notes) = start(settings, prepared)?;
     let EncodedParts {
         train,
         validation,
@@ -173,6 +174,8 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     let fit = trainer.fit(&mut progress, &plan);
     let (fits, memory) = (fit.holds(), fit.estimate);
     let max_tokens = fit.plan.micro_batch_tokens;
+    let other = other_way(trainer.model, settings, &notes)?;
+    let other = other.map(|model| trainer.fit_of(&model, &progress, &plan).estimate);
     let available_bytes = machine::available_memory_bytes();
     let is_free = available_bytes
         .zip(resident)
@@ -246,13 +249,25 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         max_length: settings.model.max_length,
         text_tokens: Quantiles::of(train.iter().map(|example| example.encoded.full_length).collect()),
         steps,
-        memory: vec![memory],
+        memory: std::iter::once(memory).chain(other).collect(),
         limit_bytes: fit.limit_bytes,
         available_bytes,
         plan: fit.plan,
         fits,
         measured,
     })
+}
+
+/// The model as it would be trained without the settings' adapter, or with one; `None` if there is no checkpoint to put one beside.
+fn other_way(model: &Model, settings: &Settings, notes: &LoadNotes) -> Result<Option<Model>, TrainError> {
+    let Some(base) = settings.model.pinned_base() else {
+        return Ok(None);
+    };
+    let mut other = model.clone().without_adapter();
+    if settings.lora.is_none() {
+        other.add_lora(&LoraSettings::default(), &notes.fresh, &base, settings.train.seed)?;
+    }
+    Ok(Some(other))
 }
 
 /// Evaluations of the steps that are left.

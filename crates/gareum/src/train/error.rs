@@ -44,6 +44,14 @@ pub enum TrainError {
         /// What the model can take.
         most: usize,
     },
+    /// `train.freeze_layers` is more than the model has.
+    #[error("train.freeze_layers is {found}, the model has {most} layers")]
+    FreezeLayers {
+        /// The setting.
+        found: usize,
+        /// The layers of the model.
+        most: usize,
+    },
     /// The metric to watch does not exist for the task.
     #[error("train.early_stopping.monitor is `{found}`, expected one of {known}")]
     Monitor {

@@ -39,6 +39,15 @@ pub fn evaluate(
 ) -> Result<Evaluation, TrainError> {
     let encoded: Vec<_> = examples.iter().map(|example| &example.encoded).collect();
     let predictions = predict_encoded(model, &encoded, max_tokens, progress)?;
+    evaluate_predictions(model, examples, predictions)
+}
+
+/// Measures predictions that are there.
+pub(super) fn evaluate_predictions(
+    model: &Model,
+    examples: &[EncodedExample],
+    predictions: Vec<Prediction>,
+) -> Result<Evaluation, TrainError> {
     let schema = model.schema();
     let logits: Vec<f32> = predictions
         .iter()

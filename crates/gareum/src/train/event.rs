@@ -16,6 +16,13 @@ pub enum Event<'a> {
     Started(Plan),
     /// What the model computes in.
     Computing(Precision),
+    /// Some parameters are not trained.
+    Frozen {
+        /// How many numbers are.
+        trained: usize,
+        /// Of how many.
+        all: usize,
+    },
     /// A step was taken.
     Step(StepReport),
     /// Some of the validation examples have been scored.

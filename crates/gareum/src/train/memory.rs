@@ -20,6 +20,10 @@ use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 pub enum Method {
     /// Every parameter.
     Full,
+    /// Products of low rank beside a frozen checkpoint.
+    Lora,
+    /// Some parameters.
+    Partial,
 }
 
 impl Method {
@@ -27,6 +31,18 @@ impl Method {
     pub fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::Lora => "lora",
+            Self::Partial => "partial",
+        }
+    }
+
+    /// That of a model.
+    pub fn of(model: &Model) -> Self {
+        let parameters = &model.parameters;
+        match model.adapter() {
+            Some(_) => Self::Lora,
+            None if parameters.trainable_element_count() == parameters.element_count() => Self::Full,
+            None => Self::Partial,
         }
     }
 }
@@ -144,13 +160,20 @@ impl Demand<'_> {
         let evaluated = self.validation.len().max(self.test.len()) as u64;
         let predictions = evaluated * (self.model.schema().num_labels() as u64 * 20 + 128);
         let other = self.other_bytes + predictions + RESERVE;
-        MemoryEstimate::full(
+        let mut estimate = MemoryEstimate::of_run(
             self.model,
             passes,
             checkpoint_activations,
             !self.validation.is_empty(),
             other,
-        )
+        );
+        if self.settings.head_only {
+            // What the encoder makes of each text is kept.
+            let features = (self.train.len() + self.validation.len()) * self.model.config().hidden_size;
+            estimate.activations_bytes += (features * size_of::<f32>()) as u64;
+            estimate.peak_bytes += (features * size_of::<f32>()) as u64;
+        }
+        estimate
     }
 }
 
@@ -222,11 +245,11 @@ pub struct MemoryEstimate {
     pub method: Method,
     /// The parameters.
     pub weights_bytes: u64,
-    /// A gradient for each.
+    /// A gradient for each that is trained.
     pub gradients_bytes: u64,
-    /// AdamW's two moments of each.
+    /// AdamW's two moments of each of those.
     pub optimizer_bytes: u64,
-    /// The copy of the parameters that had the best evaluation; 0 without validation rows.
+    /// The copy of those that had the best evaluation; 0 without validation rows.
     pub best_weights_bytes: u64,
     /// What the largest pass through the model keeps and computes with beside the above, and what storage is larger than
     /// what is stored.
@@ -238,16 +261,17 @@ pub struct MemoryEstimate {
 }
 
 impl MemoryEstimate {
-    /// What full fine-tuning of `model` takes when its largest passes are `passes`, beside `other_bytes` that are taken in
+    /// What training `model` takes when its largest passes are `passes`, beside `other_bytes` that are taken in
     /// any case.
-    pub fn full(
+    pub fn of_run(
         model: &Model,
         passes: &Passes,
         checkpoint_activations: bool,
         has_validation: bool,
         other_bytes: u64,
     ) -> Self {
-        let parameters = (model.parameters.element_count() * size_of::<f32>()) as u64;
+        let bytes = |elements: usize| (elements * size_of::<f32>()) as u64;
+        let trained = bytes(model.parameters.trainable_element_count());
         let walk = |size| Walk::new(model, size);
         let training = passes.training.as_ref().map(|size| match checkpoint_activations {
             true => walk(size).recomputing(),
@@ -255,11 +279,11 @@ impl MemoryEstimate {
         });
         let evaluation = passes.evaluation.as_ref().map(|size| walk(size).inference());
         let mut estimate = Self {
-            method: Method::Full,
-            weights_bytes: parameters,
-            gradients_bytes: parameters,
-            optimizer_bytes: 2 * parameters,
-            best_weights_bytes: if has_validation { parameters } else { 0 },
+            method: Method::of(model),
+            weights_bytes: bytes(model.parameters.element_count()),
+            gradients_bytes: trained,
+            optimizer_bytes: 2 * trained,
+            best_weights_bytes: if has_validation { trained } else { 0 },
             activations_bytes: training.max(evaluation).unwrap_or(0),
             other_bytes,
             peak_bytes: 0,

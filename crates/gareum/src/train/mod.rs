@@ -7,6 +7,7 @@ mod early_stopping;
 mod error;
 mod evaluate;
 mod event;
+mod features;
 mod memory;
 mod run;
 mod schedule;

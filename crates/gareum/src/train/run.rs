@@ -15,7 +15,7 @@ use crate::data::{
 use crate::files::create_directory;
 use crate::hub::{Repository, local_model};
 use crate::metrics::Metrics;
-use crate::model::{EncoderFolder, HeadSource, LoadNotes, Model, Precision};
+use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
 use crate::predict::Description;
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
@@ -208,6 +208,18 @@ pub fn run(
 /// The model that a run starts with: of the checkpoint, or new.
 pub(super) fn start(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokenizer, LoadNotes), TrainError> {
     let (mut model, tokenizer, notes) = load_base(settings, prepared)?;
+    if let (Some(lora), Some(base)) = (&settings.lora, settings.model.pinned_base()) {
+        model.add_lora(lora, &notes.fresh, &base, settings.train.seed)?;
+    }
+    let (found, most) = (settings.train.freeze_layers, model.config().all_layers());
+    if found > most {
+        return Err(TrainError::FreezeLayers { found, most });
+    }
+    model.freeze(Freezing {
+        embeddings: settings.train.freeze_embeddings,
+        layers: found,
+        body: settings.train.head_only,
+    });
     model.precision = settings.train.precision.resolve();
     Ok((model, tokenizer, notes))
 }
@@ -235,8 +247,9 @@ fn load_base(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokeniz
         classifier_dropout: settings.model.classifier_dropout,
     };
     let base = &local_model(base, settings.model.revision.as_deref())?;
-    let (model, notes) = Model::load_with(base, head, &settings.model.load_options())?;
-    let tokenizer = Tokenizer::from_directory(&EncoderFolder::of(base)?.directory)?;
+    let (model, mut notes) = Model::load_with(base, head, &settings.model.load_options())?;
+    let mut tokenizer = Tokenizer::from_directory(&EncoderFolder::of(base)?.directory)?;
+    notes.appended_token = model.fit_tokenizer(&mut tokenizer)?;
     Ok((model, tokenizer, notes))
 }
 
@@ -458,8 +471,13 @@ fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &
             rows.collect::<String>()
         )
     };
+    let library = if model.adapter().is_some() {
+        "peft"
+    } else {
+        "transformers"
+    };
     let mut card = format!(
-        "---\nlibrary_name: transformers\npipeline_tag: text-classification\n---\n\n# Text classifier\n\n\
+        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# Text classifier\n\n\
          A `{}` model ({} parameters) {}, fine-tuned with gareum for {} ({shown}{more}).\n\n\
          Trained on {} rows, {} validation rows, {} test rows; inputs are cut at {} tokens.\n",
         model.config().family.architecture(),
@@ -478,7 +496,13 @@ fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &
         card += &table("Test", metrics);
     }
     card += "\n## Use\n\n```\ngareum predict --model DIR --input texts.csv --output predictions.csv\n```\n\n\
-             It also opens in `transformers`: `AutoModelForSequenceClassification.from_pretrained(DIR)`.\n";
+             It also opens in ";
+    card += match model.adapter() {
+        None => "`transformers`: `AutoModelForSequenceClassification.from_pretrained(DIR)`.\n",
+        Some(_) => {
+            "`peft`: `PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=...), DIR)`.\n"
+        }
+    };
     card
 }
 

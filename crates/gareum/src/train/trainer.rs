@@ -12,6 +12,8 @@ use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use tensor::{ParameterGradients, Parameters, Tape};
 
 use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
+use super::evaluate::evaluate_predictions;
+use super::features::Features;
 use super::memory::{Demand, Fit};
 use super::{EarlyStopping, Evaluation, Event, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay};
 use crate::data::{Target, Task};
@@ -129,6 +131,8 @@ pub(super) struct Progress {
     /// How batches are cut up.
     memory: MemoryPlan,
     outcome: (u64, u64, Duration),
+    /// What a frozen encoder makes of training and validation examples.
+    features: [Features; 2],
 }
 
 impl Progress {
@@ -155,6 +159,13 @@ impl Trainer<'_> {
         fit.plan()?;
         observe(Event::Started(plan));
         observe(Event::Computing(self.model.precision));
+        let (all, trained) = (
+            self.model.parameters.element_count(),
+            self.model.parameters.trainable_element_count(),
+        );
+        if trained < all {
+            observe(Event::Frozen { trained, all });
+        }
         let now = progress.memory.micro_batch_tokens;
         let unasked = progress.memory.checkpoint_activations
             && self.settings.checkpoint_activations == CheckpointActivations::Auto;
@@ -301,6 +312,12 @@ impl Trainer<'_> {
             }
         };
         let mut optimizer = AdamW::new(&self.model.parameters, AdamWOptions::default(), decay);
+        if self.settings.layer_decay < 1.0 {
+            let head = self.model.config().all_layers() + 1;
+            for (id, depth) in self.model.depths() {
+                optimizer.scale_rate(id, self.settings.layer_decay.powi((head - depth) as i32));
+            }
+        }
         let mut stopping = EarlyStopping::new(self.monitor()?, early.min_delta, early.patience);
         let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
         let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
@@ -358,17 +375,25 @@ impl Trainer<'_> {
                 checkpoint_activations: false,
             },
             outcome: (0, 0, Duration::ZERO),
+            features: Default::default(),
         })
     }
 
     /// How batches must be cut up for the run to stay within its memory, and goes on with that.
     pub(super) fn fit(&self, progress: &mut Progress, plan: &Plan) -> Fit {
+        let fit = self.fit_of(self.model, progress, plan);
+        progress.memory = fit.plan;
+        fit
+    }
+
+    /// How a run that trains `model` in this one's place would stay within its memory.
+    pub(super) fn fit_of(&self, model: &Model, progress: &Progress, plan: &Plan) -> Fit {
         // What was needed so far, by reading the data or by another run in this process, is no measure for this one.
         tensor::memory::release();
         let tensors = tensor::memory::bytes_in_use() as u64;
         let other = machine::resident_memory_bytes().map_or(0, |resident| resident.saturating_sub(tensors));
         let demand = Demand {
-            model: self.model,
+            model,
             settings: self.settings,
             plan,
             train: self.train,
@@ -377,9 +402,7 @@ impl Trainer<'_> {
             other_bytes: other,
         };
         let limit = self.settings.memory.map(|size| size.bytes);
-        let fit = demand.fit(limit.or_else(machine::memory_to_use_bytes), progress.saved_memory);
-        progress.memory = fit.plan;
-        fit
+        demand.fit(limit.or_else(machine::memory_to_use_bytes), progress.saved_memory)
     }
 
     /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
@@ -402,7 +425,22 @@ impl Trainer<'_> {
         progress.gradients.clear();
         let (mut loss, mut first_token) = (0.0, 0);
         let memory = progress.memory;
-        for part in micro_batches(&lengths, memory.micro_batch_tokens) {
+        if self.settings.head_only {
+            let [features, _] = &mut progress.features;
+            let features = features.of(self.model, self.train, batch, memory.micro_batch_tokens)?;
+            let tape = Tape::recording();
+            let logits = self.model.classify(&tape, tape.constant(features), 0, noise)?;
+            let targets: Vec<&Target> = batch.iter().map(|&index| &self.train[index].target).collect();
+            let batch_loss = head::loss(&tape, &logits, &targets, self.model.schema(), batch.len())?;
+            loss = batch_loss.value().to_f64_vec()[0];
+            first_token = lengths.iter().sum();
+            tape.backward(&batch_loss, &mut progress.gradients)?;
+        }
+        let parts = match self.settings.head_only {
+            true => Vec::new(),
+            false => micro_batches(&lengths, memory.micro_batch_tokens),
+        };
+        for part in parts {
             let examples = || batch[part.clone()].iter().map(|&index| &self.train[index]);
             let packed = PackedBatch::new(examples().map(|example| &example.encoded), first_token, part.start);
             first_token += packed.tokens();
@@ -473,12 +511,15 @@ impl Trainer<'_> {
         let total = self.validation.len();
         let mut report = |done: usize| observe(Event::Evaluating { done, total });
         let start = Instant::now();
-        let evaluation: Evaluation = evaluate(
-            self.model,
-            self.validation,
-            progress.memory.micro_batch_tokens,
-            &mut report,
-        )?;
+        let max_tokens = progress.memory.micro_batch_tokens;
+        let evaluation: Evaluation = match self.settings.head_only {
+            false => evaluate(self.model, self.validation, max_tokens, &mut report)?,
+            true => {
+                let [_, features] = &mut progress.features;
+                let predictions = features.predict(self.model, self.validation, max_tokens, &mut report)?;
+                evaluate_predictions(self.model, self.validation, predictions)?
+            }
+        };
         let seconds = start.elapsed().as_secs_f64();
         let Progress {
             state, stopping, best, ..

@@ -13,7 +13,7 @@ use tensor::memory::{
 };
 
 use super::memory::PassSize;
-use crate::model::{LayerLayout, Model, ModelConfig};
+use crate::model::{LayerLayout, Model, ModelConfig, TrainedStack};
 
 /// What is in use, and the most that has been.
 #[derive(Default)]
@@ -69,6 +69,11 @@ pub(super) struct Walk<'a> {
     head_statistics: usize,
     /// Rows of relative positions, and terms of scores with them.
     positions: [usize; 2],
+    /// What is trained of it, and of the decoder.
+    trained: TrainedStack,
+    of_decoder: TrainedStack,
+    /// Whether anything is kept for gradients.
+    records: bool,
 }
 
 /// Bytes of numbers of type `dtype`, as they are stored.
@@ -85,11 +90,15 @@ struct Product {
     part: usize,
     /// Whether its input is activated on the way.
     activates: bool,
+    /// The sum of the ranks of what is added to it.
+    ranks: usize,
 }
 
 impl<'a> Walk<'a> {
     pub fn new(model: &'a Model, size: &'a PassSize) -> Self {
-        let mut walk = Self::of_stack(model.config().clone(), size, model.precision.dtype());
+        let trained = model.trained_parts();
+        let mut walk = Self::of_stack(model.config().clone(), size, model.precision.dtype(), trained.encoder);
+        walk.of_decoder = trained.decoder;
         walk.labels = model.schema().num_labels();
         for rotary in model.config().rotaries() {
             walk.ledger.take(stored(size.longest * rotary.columns(), DType::F32));
@@ -98,12 +107,15 @@ impl<'a> Walk<'a> {
     }
 
     /// Through an encoder, or a decoder.
-    fn of_stack(config: ModelConfig, size: &'a PassSize, dtype: DType) -> Self {
+    fn of_stack(config: ModelConfig, size: &'a PassSize, dtype: DType, trained: TrainedStack) -> Self {
         let hidden_states = |columns: usize| stored(size.tokens * columns, dtype);
         let numbers = |columns: usize| stored(size.tokens * columns, DType::F32);
         let heads = config.heads();
         Self {
             labels: 0,
+            trained,
+            of_decoder: trained,
+            records: true,
             size,
             dtype,
             ledger: Ledger::default(),
@@ -126,7 +138,7 @@ impl<'a> Walk<'a> {
     /// Goes through the decoder, if there is one, with the same ledger.
     fn through_decoder(&mut self, go: impl FnOnce(&mut Self)) {
         if let Some(config) = self.config.of_decoder() {
-            let mut decoder = Walk::of_stack(config, self.size, self.dtype);
+            let mut decoder = Walk::of_stack(config, self.size, self.dtype, self.of_decoder);
             decoder.ledger = std::mem::take(&mut self.ledger);
             go(&mut decoder);
             self.ledger = decoder.ledger;
@@ -171,9 +183,10 @@ impl<'a> Walk<'a> {
     }
 
     fn stack_forward(&mut self) {
-        self.embeddings_forward();
+        self.embeddings_kept();
         self.positions_forward();
-        for layer in 0..self.config.num_hidden_layers {
+        self.frozen_layers();
+        for layer in self.trained.first_layer..self.config.num_hidden_layers {
             self.layer_forward(layer);
             self.convolution_forward(layer, true);
         }
@@ -182,12 +195,39 @@ impl<'a> Walk<'a> {
 
     fn stack_backward(&mut self) {
         self.output_backward();
-        for layer in (0..self.config.num_hidden_layers).rev() {
+        for layer in (self.trained.first_layer..self.config.num_hidden_layers).rev() {
             self.convolution_backward(layer);
             self.layer_backward(layer);
         }
-        self.positions_backward();
-        self.embeddings_backward();
+        self.inputs_backward();
+    }
+
+    /// The embeddings, and what is kept of them if they are trained.
+    fn embeddings_kept(&mut self) {
+        let kept = self.embeddings_forward();
+        if !self.trained.embeddings && self.trained.ranks.projection == 0 {
+            self.ledger.give(kept);
+        }
+    }
+
+    /// Layers that get no gradient keep nothing.
+    fn frozen_layers(&mut self) {
+        for layer in 0..self.trained.first_layer.min(self.config.num_hidden_layers) {
+            let has_convolution = layer == 0 && self.config.convolution.is_some();
+            self.layer_inference(has_convolution);
+            self.convolution_forward(layer, false);
+            if has_convolution {
+                self.ledger.give(self.hidden);
+            }
+        }
+    }
+
+    /// Where nothing before the layers is trained, no gradient gets there.
+    fn inputs_backward(&mut self) {
+        if self.trained.embeddings {
+            self.positions_backward();
+            self.embeddings_backward();
+        }
     }
 
     /// As [`Self::training`], where layers keep their input only.
@@ -201,9 +241,10 @@ impl<'a> Walk<'a> {
     }
 
     fn stack_recomputed(&mut self) {
-        self.embeddings_forward();
+        self.embeddings_kept();
         self.positions_forward();
-        for layer in 0..self.config.num_hidden_layers {
+        self.frozen_layers();
+        for layer in self.trained.first_layer..self.config.num_hidden_layers {
             self.layer_inference(true);
             self.convolution_forward(layer, true);
         }
@@ -212,14 +253,13 @@ impl<'a> Walk<'a> {
 
     fn stack_computed_again(&mut self) {
         self.output_backward();
-        for layer in (0..self.config.num_hidden_layers).rev() {
+        for layer in (self.trained.first_layer..self.config.num_hidden_layers).rev() {
             self.convolution_backward(layer);
             self.layer_forward(layer);
             self.ledger.give(self.hidden); // its output
             self.layer_backward(layer);
         }
-        self.positions_backward();
-        self.embeddings_backward();
+        self.inputs_backward();
     }
 
     /// The most bytes of a pass that keeps nothing.
@@ -306,6 +346,7 @@ impl<'a> Walk<'a> {
             outputs: self.positions[1] * self.config.hidden_size,
             part: self.config.hidden_size,
             activates: false,
+            ranks: self.trained.ranks.positions,
         }
     }
 
@@ -404,6 +445,7 @@ impl<'a> Walk<'a> {
             outputs: self.config.hidden_size,
             part: self.config.hidden_size,
             activates: false,
+            ranks: self.trained.ranks.projection,
         }
     }
 
@@ -417,6 +459,7 @@ impl<'a> Walk<'a> {
                 false => queries,
             },
             activates: false,
+            ranks: self.trained.ranks.query_key_value,
         }
     }
 
@@ -426,6 +469,7 @@ impl<'a> Walk<'a> {
             outputs: self.config.hidden_size,
             part: self.config.hidden_size,
             activates: false,
+            ranks: self.trained.ranks.attention_output,
         }
     }
 
@@ -437,6 +481,7 @@ impl<'a> Walk<'a> {
             outputs,
             part: if self.config.fuses_gate() { outputs } else { inner },
             activates: false,
+            ranks: self.trained.ranks.first,
         }
     }
 
@@ -446,6 +491,7 @@ impl<'a> Walk<'a> {
             outputs: self.config.hidden_size,
             part: self.config.hidden_size,
             activates: !self.config.is_gated && !self.drops_inner(),
+            ranks: self.trained.ranks.second,
         }
     }
 
@@ -498,6 +544,11 @@ impl<'a> Walk<'a> {
             outputs: parts * self.config.hidden_size,
             part: self.config.hidden_size,
             activates: false,
+            ranks: if parts == 1 {
+                self.trained.ranks.cross_query
+            } else {
+                self.trained.ranks.cross_key_value
+            },
         }
     }
 
@@ -516,7 +567,7 @@ impl<'a> Walk<'a> {
     fn cross_attention_backward(&mut self, layer: usize, is_own: bool, is_new: bool) {
         let tokens = self.size.tokens;
         self.ledger.take(self.context); // its gradient
-        self.linear_backward(tokens, self.attention_output().extents(), self.dtype);
+        self.linear_backward(tokens, self.attention_output(), self.dtype);
         if is_own {
             self.ledger.give(self.hidden);
         }
@@ -528,12 +579,12 @@ impl<'a> Walk<'a> {
         if layer + 1 == self.config.num_hidden_layers {
             self.ledger.take(self.hidden);
         }
-        self.linear_backward(tokens, self.cross_product(2).extents(), self.dtype);
+        self.linear_backward(tokens, self.cross_product(2), self.dtype);
         self.ledger.give(apart);
         if is_new {
             self.ledger.take(self.hidden);
         }
-        self.linear_backward(tokens, self.cross_product(1).extents(), self.dtype);
+        self.linear_backward(tokens, self.cross_product(1), self.dtype);
         self.ledger.give(self.hidden); // the gradient of queries
         self.ledger.give(self.hidden); // the half's input
     }
@@ -575,9 +626,16 @@ impl<'a> Walk<'a> {
             Some(_) => 7,
         };
         self.ledger.take(rows * pooled + 2 * logits);
-        self.linear_backward(sequences, [width, self.labels, self.labels], DType::F32);
+        let product = |outputs: usize| Product {
+            inputs: width,
+            outputs,
+            part: outputs,
+            activates: false,
+            ranks: 0,
+        };
+        self.weight_backward(sequences, product(self.labels), DType::F32);
         if self.config.head.dense.is_some() {
-            self.linear_backward(sequences, [width, width, width], DType::F32);
+            self.weight_backward(sequences, product(width), DType::F32);
         }
         self.ledger.take(self.hidden); // the gradient
         self.ledger.give(self.hidden); // the last hidden states
@@ -644,7 +702,7 @@ impl<'a> Walk<'a> {
     fn feed_forward_backward(&mut self, is_own: bool, is_new: bool) {
         let tokens = self.size.tokens;
         self.ledger.take(self.inner); // its gradient
-        self.linear_backward(tokens, self.second().extents(), self.dtype);
+        self.linear_backward(tokens, self.second(), self.dtype);
         self.ledger.give(self.inner);
         if is_own {
             self.ledger.give(self.hidden);
@@ -659,7 +717,7 @@ impl<'a> Walk<'a> {
         if is_new {
             self.ledger.take(self.hidden);
         }
-        self.linear_backward(tokens, self.first().extents(), self.dtype);
+        self.linear_backward(tokens, self.first(), self.dtype);
         self.ledger.give(self.intermediate); // its gradient
         self.ledger.give(self.hidden); // the half's input
     }
@@ -668,7 +726,7 @@ impl<'a> Walk<'a> {
     fn attention_backward(&mut self, is_own: bool, is_new: bool) {
         let tokens = self.size.tokens;
         self.ledger.take(self.context); // its gradient
-        self.linear_backward(tokens, self.attention_output().extents(), self.dtype);
+        self.linear_backward(tokens, self.attention_output(), self.dtype);
         if is_own {
             self.ledger.give(self.hidden);
         }
@@ -684,7 +742,7 @@ impl<'a> Walk<'a> {
         if is_new {
             self.ledger.take(self.hidden);
         }
-        self.linear_backward(tokens, self.query_key_value().extents(), self.dtype);
+        self.linear_backward(tokens, self.query_key_value(), self.dtype);
         self.ledger.give(self.qkv); // its gradient
         self.ledger.give(self.hidden); // the half's input
     }
@@ -695,7 +753,7 @@ impl<'a> Walk<'a> {
         if self.has_projection() {
             let projected = self.projected();
             self.ledger.take(projected); // the gradient
-            self.linear_backward(tokens, self.projection().extents(), self.dtype);
+            self.linear_backward(tokens, self.projection(), self.dtype);
             self.ledger.give(self.hidden + projected);
         }
         if converted > 0 {
@@ -716,7 +774,9 @@ impl<'a> Walk<'a> {
 
     /// As [`Self::linear_forward`] with so many rows.
     fn linear_of_rows(&mut self, tokens: usize, product: Product) {
-        let Product { inputs, outputs, .. } = product;
+        let Product {
+            inputs, outputs, ranks, ..
+        } = product;
         let output = stored(tokens * outputs, self.dtype);
         let activated = if product.activates {
             stored(tokens * inputs, self.dtype)
@@ -726,14 +786,51 @@ impl<'a> Walk<'a> {
         let weights = right_factor_bytes(outputs, inputs, self.dtype);
         self.ledger.take(output);
         self.ledger.borrow([weights, activated, product_bytes(tokens, outputs)]);
+        if ranks > 0 {
+            let low = stored(tokens * ranks, self.dtype);
+            match self.records {
+                true => self.ledger.take(low),
+                false => self.ledger.borrow([low]),
+            }
+            let changed = stored(tokens * inputs, self.dtype);
+            self.ledger
+                .borrow([changed, right_factor_bytes(ranks, inputs, self.dtype)]);
+        }
     }
 
-    /// What the gradients of a product take on their way, its weights one after another; they themselves are the caller's.
-    fn linear_backward(&mut self, rows: usize, [inputs, outputs, part]: [usize; 3], dtype: DType) {
+    /// What the gradients of a product take on their way; they themselves are the caller's.
+    fn linear_backward(&mut self, rows: usize, product: Product, dtype: DType) {
+        let Product {
+            inputs, part, ranks, ..
+        } = product;
+        if ranks > 0 {
+            // What is added comes first: it was added last.
+            let (low, changed) = (stored(rows * ranks, dtype), stored(rows * inputs, dtype));
+            let up = left_factor_bytes(part, rows, dtype) + right_factor_bytes(ranks, rows, dtype);
+            let up = up + product_bytes(part, ranks);
+            let down = right_factor_bytes(inputs, rows, dtype) + changed.max(product_bytes(ranks, inputs));
+            self.ledger.borrow([low, up.max(down)]);
+            self.ledger.give(low); // what was kept
+        }
+        if self.trained.weights {
+            self.weight_backward(rows, product, dtype);
+        } else {
+            self.input_backward(rows, product, dtype);
+        }
+    }
+
+    /// The gradients of its weights, one after another, and that of its input.
+    fn weight_backward(&mut self, rows: usize, product: Product, dtype: DType) {
+        let Product { inputs, part, .. } = product;
         let left = left_factor_bytes(part, rows, dtype) + product_bytes(part, inputs);
         let sums = stored(partial_sums(rows, part), DType::F32);
         self.ledger
             .borrow([right_factor_bytes(inputs, rows, dtype), left.max(sums)]);
+        self.input_backward(rows, product, dtype);
+    }
+
+    fn input_backward(&mut self, rows: usize, product: Product, dtype: DType) {
+        let Product { inputs, outputs, .. } = product;
         self.ledger
             .borrow([right_factor_bytes(inputs, outputs, dtype), product_bytes(rows, inputs)]);
     }
@@ -773,7 +870,7 @@ impl<'a> Walk<'a> {
         // Its gradient is new where it is dropped out, and else that of the last layer that is gone through.
         let of_input = self.of_positions(self.config.hidden_size, self.dtype);
         self.ledger.take(of_input);
-        self.linear_backward(rows, self.position_product().extents(), self.dtype);
+        self.linear_backward(rows, self.position_product(), self.dtype);
         self.ledger.give(projected + dropped + of_input);
     }
 
@@ -794,6 +891,12 @@ impl<'a> Walk<'a> {
 
     /// One layer that keeps nothing, at most its input. All layers but one without a norm take the same.
     fn layer_inference(&mut self, keeps_input: bool) {
+        self.records = false;
+        self.layer_unrecorded(keeps_input);
+        self.records = true;
+    }
+
+    fn layer_unrecorded(&mut self, keeps_input: bool) {
         let is_post = self.config.layer_layout == LayerLayout::PostNorm;
         let is_parallel = self.config.layer_layout == LayerLayout::Parallel;
         if !is_post {
@@ -874,12 +977,6 @@ impl Walk<'_> {
             };
             self.ledger.give(self.of_positions(columns, self.dtype) + dropped);
         }
-    }
-}
-
-impl Product {
-    fn extents(self) -> [usize; 3] {
-        [self.inputs, self.outputs, self.part]
     }
 }
 

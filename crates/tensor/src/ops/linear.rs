@@ -48,7 +48,7 @@ struct Part {
 }
 
 /// The rows of several matrices of the same width, one below the other.
-struct Stacked<'a, T> {
+pub(super) struct Stacked<'a, T> {
     parts: Vec<&'a [T]>,
     columns: usize,
     /// The part of each row, and its number there.
@@ -56,7 +56,7 @@ struct Stacked<'a, T> {
 }
 
 impl<'a, T> Stacked<'a, T> {
-    fn new(parts: Vec<&'a [T]>, columns: usize) -> Self {
+    pub(super) fn new(parts: Vec<&'a [T]>, columns: usize) -> Self {
         let place = |(part, values): (usize, &&[T])| {
             let rows = values.len().checked_div(columns).unwrap_or(0);
             (0..rows).map(move |row| (part as u32, row as u32))
@@ -66,7 +66,7 @@ impl<'a, T> Stacked<'a, T> {
     }
 
     #[inline(always)]
-    fn row(&self, row: usize) -> &'a [T] {
+    pub(super) fn row(&self, row: usize) -> &'a [T] {
         let (part, row) = self.places[row];
         &self.parts[part as usize][row as usize * self.columns..][..self.columns]
     }
@@ -105,7 +105,12 @@ fn pack_weights<S: Float>(weights: &Stacked<'_, S::Real>, outputs: usize) -> Pan
 }
 
 /// Runs `body` with the left factor that a row-major matrix is, packed only where its rows are no whole words.
-fn with_left<S: Float, T>(values: &[S], rows: usize, inner: usize, body: impl FnOnce(Left<'_, S::Dot>) -> T) -> T {
+pub(super) fn with_left<S: Float, T>(
+    values: &[S],
+    rows: usize,
+    inner: usize,
+    body: impl FnOnce(Left<'_, S::Dot>) -> T,
+) -> T {
     if Left::<S::Dot>::is_whole(inner) {
         return body(Left::rows(values, rows, inner, inner));
     }

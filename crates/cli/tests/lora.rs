@@ -1,0 +1,136 @@
+//! `[lora]`: from training to an adapter, its use with the model that it belongs to, and `merge`.
+
+mod workspace;
+
+use serde_json::Value;
+use workspace::{Workspace, training};
+
+/// Trains an adapter with a rate at which it learns.
+const LORA: [&str; 6] = [
+    "--set",
+    "lora.rank=4",
+    "--set",
+    "train.learning_rate=0.01",
+    "--set",
+    "train.precision=f32",
+];
+
+fn scores(workspace: &Workspace, arguments: &[&str]) -> Vec<f64> {
+    let common = ["predict", "--quiet", "--input", "reviews.csv", "--text", "text"];
+    let lines = workspace.succeed(&[&common[..], arguments].concat()).json_lines();
+    lines
+        .iter()
+        .map(|line| line["scores"]["pos"].as_f64().unwrap())
+        .collect()
+}
+
+#[test]
+fn an_adapter_is_trained_used_and_merged() {
+    let workspace = Workspace::with_base();
+    let mut arguments = training("reviews.csv", "adapter", &LORA);
+    arguments.retain(|argument| *argument != "--quiet");
+    let told = workspace.succeed(&arguments).stderr;
+    assert!(told.contains("numbers ("), "{told}");
+    for file in [
+        "adapter_config.json",
+        "adapter_model.safetensors",
+        "config.json",
+        "gareum.json",
+        "tokenizer.json",
+    ] {
+        assert!(workspace.path("adapter").join(file).exists(), "{file}");
+    }
+    assert!(!workspace.path("adapter/model.safetensors").exists());
+    let config = workspace.json("adapter/adapter_config.json");
+    assert_eq!(
+        config["base_model_name_or_path"],
+        workspace.path("base").canonicalize().unwrap().display().to_string()
+    );
+    assert_eq!((&config["r"], &config["lora_alpha"]), (&4.into(), &32.into()));
+    assert!(
+        config["modules_to_save"]
+            .as_array()
+            .unwrap()
+            .contains(&"classifier".into())
+    );
+
+    let evaluate = |model: &str| {
+        let arguments = [
+            "evaluate",
+            "--quiet",
+            "--json",
+            "--model",
+            model,
+            "--data",
+            "reviews.csv",
+        ];
+        workspace.succeed(&arguments).json()["accuracy"].as_f64().unwrap()
+    };
+    assert!(evaluate("adapter") > 0.9, "it learns");
+    let alone = scores(&workspace, &["--model", "adapter"]);
+    workspace.succeed(&["merge", "--model", "adapter", "--output", "plain"]);
+    assert_eq!(scores(&workspace, &["--model", "plain"]), alone);
+    assert!(!workspace.path("plain/adapter_config.json").exists());
+
+    // The model that it belongs to is somewhere else now.
+    std::fs::rename(workspace.path("base"), workspace.path("moved")).unwrap();
+    let error = workspace.fail(&["predict", "--model", "adapter", "--input", "reviews.csv"]);
+    assert!(error.contains("hint: name its directory: --base DIR"), "{error}");
+    assert_eq!(scores(&workspace, &["--model", "adapter", "--base", "moved"]), alone);
+}
+
+#[test]
+fn a_resumed_run_is_the_whole_run() {
+    let workspace = Workspace::with_base();
+    let settings = [
+        &LORA[..],
+        &["--set", "train.save_steps=4", "--set", "train.save_total_limit=9"],
+    ]
+    .concat();
+    workspace.train("reviews.csv", "whole", &settings);
+    let checkpoint = workspace.path("whole/checkpoint-12");
+    for file in ["adapter_model.safetensors", "optimizer.safetensors"] {
+        assert!(checkpoint.join(file).exists(), "{file}");
+    }
+    assert!(
+        !checkpoint.join("model.safetensors").exists(),
+        "only what is trained is written"
+    );
+    for step in [4, 12] {
+        let (checkpoint, output) = (format!("whole/checkpoint-{step}"), format!("from-{step}"));
+        let resume = [&settings[..], &["--resume", &checkpoint]].concat();
+        workspace.train("reviews.csv", &output, &resume);
+        for file in ["adapter_model.safetensors", "metrics.json"] {
+            let [one, other] = ["whole", output.as_str()].map(|model| workspace.bytes(&format!("{model}/{file}")));
+            assert!(one == other, "{file} differs from step {step} on");
+        }
+    }
+    let other = [
+        &settings[..],
+        &["--set", "lora.rank=8", "--resume", "whole/checkpoint-4"],
+    ]
+    .concat();
+    let error = workspace.fail(&training("reviews.csv", "other", &other));
+    assert!(error.contains("what is trained is products of rank 8"), "{error}");
+}
+
+#[test]
+fn a_dry_run_shows_what_an_adapter_saves() {
+    let workspace = Workspace::with_base();
+    let memory = |settings: &[&str]| -> Vec<Value> {
+        let mut arguments = training("reviews.csv", "model", &[settings, &["--dry-run", "--json"]].concat());
+        arguments.retain(|argument| *argument != "--quiet");
+        let report = workspace.succeed(&arguments).json();
+        report["memory"].as_array().unwrap().clone()
+    };
+    for (settings, methods) in [(&LORA[..], ["lora", "full"]), (&[], ["full", "lora"])] {
+        let memory = memory(settings);
+        let method = |row: &Value| row["method"].as_str().unwrap().to_owned();
+        assert_eq!(memory.iter().map(method).collect::<Vec<_>>(), methods);
+        let optimizer = |name: &str| {
+            let row = memory.iter().find(|row| row["method"] == name).unwrap();
+            row["optimizer_bytes"].as_u64().unwrap()
+        };
+        assert!(optimizer("lora") < optimizer("full"));
+    }
+}
