@@ -45,6 +45,12 @@ ADAPTERS = {
     "deberta-v2": Adapter("deberta-v2", 36, ["query_proj", "value_proj"], rank=4),
     "deberta-v2-conv": Adapter("deberta-v2-conv", 37, "all-linear", rank=2, modules_to_save=["pooler"]),
     "bart": Adapter("bart", 38, ["q_proj", "v_proj", "fc2"], rslora=True, modules_to_save=["classification_head"]),
+    "modernbert": Adapter("modernbert", 39, "all-linear", rank=2, modules_to_save=["head"]),
+    "llama": Adapter("llama", 40, ["q_proj", "v_proj", "down_proj"]),
+    "mistral": Adapter("mistral", 41, "all-linear", rank=2),
+    "qwen2": Adapter("qwen2", 42, ["k_proj", "gate_proj"], rslora=True),
+    "qwen3": Adapter("qwen3", 43, "all-linear", rank=2),
+    "gpt_neox": Adapter("gpt_neox", 44, ["query_key_value", "dense_4h_to_h"], bias="all"),
 }
 
 

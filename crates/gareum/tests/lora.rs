@@ -13,7 +13,7 @@ use serde_json::Value;
 use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use tensor::{DType, ParameterGradients, Tape};
 
-const ADAPTERS: [&str; 8] = [
+const ADAPTERS: [&str; 14] = [
     "bert",
     "bert-all",
     "roberta",
@@ -22,6 +22,12 @@ const ADAPTERS: [&str; 8] = [
     "deberta-v2",
     "deberta-v2-conv",
     "bart",
+    "modernbert",
+    "llama",
+    "mistral",
+    "qwen2",
+    "qwen3",
+    "gpt_neox",
 ];
 
 fn fixtures() -> PathBuf {
@@ -218,7 +224,10 @@ fn ten_optimizer_steps() {
                 if !model.parameters.is_trainable(id) {
                     assert!(optimizer.moments(id).is_none());
                     assert_eq!(value.to_f64_vec(), before.parameters.get(id).to_f64_vec());
-                } else if !is_key_bias(parameter) {
+                } else if !is_key_bias(parameter)
+                    // A third of GPT-NeoX's is such a bias.
+                    && !(dtype == DType::F32 && parameter.ends_with("query_key_value.bias"))
+                {
                     let expected = fixture.get(&format!("ten_steps.after.{parameter}"));
                     let error = worst(&value.to_f64_vec(), &expected);
                     assert!(error <= tolerance, "{name} {dtype:?} {parameter}: off by {error:e}");

@@ -103,33 +103,24 @@ impl Model {
 
     /// What training changes, in words that tell two ways apart.
     pub(crate) fn trained(&self) -> String {
+        let (all, trained) = (
+            self.parameters.element_count(),
+            self.parameters.trainable_element_count(),
+        );
         match &self.adapter {
-            None => {
-                let (all, trained) = (
-                    self.parameters.element_count(),
-                    self.parameters.trainable_element_count(),
-                );
-                match trained == all {
-                    true => "everything".to_owned(),
-                    false => format!("{trained} of {all} numbers"),
-                }
+            None if trained == all => "everything".to_owned(),
+            None => format!("{trained} / {all}"),
+            Some(Adapter { settings, .. }) => {
+                let stabilized = if settings.rank_stabilized {
+                    ", rank_stabilized"
+                } else {
+                    ""
+                };
+                format!(
+                    "LoRA (rank {}, alpha {}{stabilized}, {trained} / {all})",
+                    settings.rank, settings.alpha
+                )
             }
-            Some(Adapter { settings, modules, .. }) => format!(
-                "products of rank {} (alpha {}{}) beside {} of the checkpoint{}",
-                settings.rank,
-                settings.alpha,
-                if settings.rank_stabilized {
-                    ", rank-stabilised"
-                } else {
-                    ""
-                },
-                modules.len(),
-                if settings.bias == LoraBias::All {
-                    ", and biases"
-                } else {
-                    ""
-                },
-            ),
         }
     }
 

@@ -111,7 +111,7 @@ impl Identity {
             () if self.precision != saved.precision => {
                 differs("train.precision", &self.precision.name(), &saved.precision.name())
             }
-            () if self.trained != saved.trained => differs("what is trained", &self.trained, &saved.trained),
+            () if self.trained != saved.trained => differs("the trained part", &self.trained, &saved.trained),
             () if self.examples != saved.examples => {
                 differs("the number of training rows", &self.examples, &saved.examples)
             }
