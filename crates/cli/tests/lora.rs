@@ -114,10 +114,7 @@ fn a_resumed_run_is_the_whole_run() {
     ]
     .concat();
     let error = workspace.fail(&training("reviews.csv", "other", &other));
-    assert!(
-        error.contains("the trained part is LoRA (rank 8, alpha 32, "),
-        "{error}"
-    );
+    assert!(error.contains("the trained part is LoRA (rank 8, scale 4, "), "{error}");
 }
 
 #[test]

@@ -298,6 +298,10 @@ mod tests {
             let message = read(content, lines).unwrap_err();
             assert!(message.contains(expected), "{content:?} gave {message:?}");
         };
+        // Half of a pair of surrogates is no character.
+        check("{\"a\": \"x\"}\n{\"a\": \"\\ud83d\"}", true, "t.json:2");
+        check("{\"a\": \"\\ud83d\"}", true, "unexpected end of hex escape");
+        check("{\"a\": \"\\udc00\"}", true, "lone leading surrogate in hex escape");
         check(
             "[{\"a\": 1},\n {\"a\": }]",
             false,

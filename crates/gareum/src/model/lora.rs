@@ -110,17 +110,11 @@ impl Model {
         match &self.adapter {
             None if trained == all => "everything".to_owned(),
             None => format!("{trained} / {all}"),
-            Some(Adapter { settings, .. }) => {
-                let stabilized = if settings.rank_stabilized {
-                    ", rank_stabilized"
-                } else {
-                    ""
-                };
-                format!(
-                    "LoRA (rank {}, alpha {}{stabilized}, {trained} / {all})",
-                    settings.rank, settings.alpha
-                )
-            }
+            Some(Adapter { settings, .. }) => format!(
+                "LoRA (rank {}, scale {}, {trained} / {all})",
+                settings.rank,
+                settings.scale()
+            ),
         }
     }
 

@@ -237,12 +237,7 @@ impl Tokenizer {
             .map_err(|error| failed_on(text, text_pair, &error))?;
         let sequences = encoding.get_sequence_ids();
         if sequences.is_empty() {
-            // Tokenizers of decoders frame nothing, and a model needs one token at least.
-            return Ok(Encoded {
-                input_ids: vec![self.stand_in()],
-                token_type_ids: vec![0],
-                full_length: 1,
-            });
+            return Ok(self.stand_in());
         }
         let kept = kept_positions(&sequences, truncation);
         let pick = |values: &[u32]| kept.iter().map(|&position| values[position]).collect();
@@ -253,17 +248,21 @@ impl Tokenizer {
         })
     }
 
-    /// The token in place of a text that has none: the first special one that the tokenizer has.
-    fn stand_in(&self) -> u32 {
+    /// What stands for a text without tokens, since a model needs one: the first special token that the tokenizer has. Tokenizers of
+    /// decoders frame nothing.
+    fn stand_in(&self) -> Encoded {
         let names = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let content = |name: &&str| {
             let token = self.config.get(*name)?;
             token.as_str().or_else(|| token.get("content")?.as_str())
         };
         let ids = names.iter().filter_map(content);
-        ids.filter_map(|token| self.inner.token_to_id(token))
-            .next()
-            .unwrap_or(0)
+        let id = ids.filter_map(|token| self.inner.token_to_id(token)).next();
+        Encoded {
+            input_ids: vec![id.unwrap_or(0)],
+            token_type_ids: vec![0],
+            full_length: 1,
+        }
     }
 
     /// Encodes one text or pair and says which part of the texts each token stands for. Takes longer than [`Self::encode`].
@@ -291,9 +290,15 @@ impl Tokenizer {
                     sequence,
                     bytes: start..end,
                 };
-                tokens.zip(places).map(cut).collect()
+                tokens.zip(places).map(cut).collect::<Vec<_>>()
             }
         };
+        if cuts.is_empty() {
+            return Ok(Located {
+                encoded: self.stand_in(),
+                spans: vec![None],
+            });
+        }
         let sequences: Vec<Option<usize>> = cuts.iter().map(|cut| cut.sequence).collect();
         let kept = kept_positions(&sequences, truncation);
         let kept = || kept.iter().map(|&position| &cuts[position]);

@@ -67,12 +67,10 @@ fn convert(file: &SentencePieceFile, order: Option<&[String]>, settings: &Settin
     let found = |piece: &Piece| matches!(piece.kind, PieceKind::Normal | PieceKind::UserDefined);
     let pieces: AHashMap<&str, &Piece> = file.pieces.iter().map(|piece| (piece.text.as_str(), piece)).collect();
     let normal = file.pieces.iter().filter(|piece| piece.kind == PieceKind::Normal);
-    let scores: Vec<f32> = normal.map(|piece| piece.score).collect();
-    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let worst = scores.iter().copied().fold(0.0, f32::min);
-    // The library scores symbols that a user defined so that they win.
+    let worst = normal.map(|piece| piece.score).fold(0.0, f32::min);
+    // The library's score for symbols that a user defined, by which they win nearly always.
     let score = |piece: &Piece| match piece.kind {
-        PieceKind::UserDefined if best.is_finite() => f64::from(piece.text.len() as f32 * best - 0.1),
+        PieceKind::UserDefined => f64::from(-0.1_f32),
         _ => f64::from(piece.score),
     };
     let entry = |token: &str| match pieces.get(token) {
