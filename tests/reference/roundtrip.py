@@ -250,14 +250,21 @@ def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
 def load(folder: Path):
     """Tokenizer and model of a folder; of an adapter, those of the model that it belongs to where it has none of its own."""
     if not (folder / "adapter_config.json").exists():
-        return AutoTokenizer.from_pretrained(folder), AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        return load_tokenizer(folder), AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
     base = PeftConfig.from_pretrained(folder).base_model_name_or_path
     named = folder if (folder / "config.json").exists() else base
     config = AutoConfig.from_pretrained(named)
     keys = dict(num_labels=config.num_labels, id2label=config.id2label, label2id=config.label2id, problem_type=config.problem_type)
     model = AutoModelForSequenceClassification.from_pretrained(base, dtype=torch.float32, **keys)
-    tokenizer = AutoTokenizer.from_pretrained(folder if (folder / "tokenizer_config.json").exists() else base)
+    tokenizer = load_tokenizer(folder if (folder / "tokenizer_config.json").exists() else Path(base))
     return tokenizer, PeftModel.from_pretrained(model, folder).eval()
+
+
+def load_tokenizer(folder: Path):
+    """The tokenizer as it was saved: for a model of Qwen2, `AutoTokenizer` makes Qwen2's whatever the folder says."""
+    config = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+    is_bert = config.get("tokenizer_class") == "BertTokenizer"
+    return (BertTokenizer if is_bert else AutoTokenizer).from_pretrained(folder)
 
 
 def activation(config):

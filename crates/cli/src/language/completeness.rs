@@ -44,14 +44,6 @@ const EXEMPT: &[(&str, &str)] = &[
     ("It also opens in", "the model card, a file"),
     ("`transformers`: `AutoModel", "the model card, a file"),
     ("`peft`: `PeftModel", "the model card, a file"),
-    (
-        "products of rank",
-        "a value of the line about what differs from a checkpoint",
-    ),
-    (
-        "{} of {} numbers",
-        "a value of the line about what differs from a checkpoint",
-    ),
     (", rank-stabilised", "a part of such a value"),
     (", and biases", "a part of such a value"),
 ];
