@@ -321,18 +321,18 @@ fn tokens_that_the_model_has_no_embedding_for_are_refused() {
 
 /// KoBART's `tokenizer.json` puts nothing at the end; its classifier reads the last `</s>`.
 #[test]
-fn sequences_end_with_eos_on_request() {
+fn sequences_end_with_a_token_on_request() {
     let settings = (
         "tokenizer_config.json",
         &br#"{"eos_token": "</s>", "bos_token": "<s>", "unk_token": "<s>"}"#[..],
     );
     let mut tokenizer = Tokenizer::from_directory(folder(&[GPT2, LETTERS, MERGES, settings]).path()).unwrap();
     assert_eq!(ids(&tokenizer, "ab"), [2]);
-    assert_eq!(tokenizer.end_with_eos().unwrap().as_deref(), Some("</s>"));
+    assert_eq!(tokenizer.end_with(3).unwrap().as_deref(), Some("</s>"));
     let saved = tempfile::tempdir().unwrap();
     tokenizer.save(saved.path(), 16).unwrap();
     let mut again = Tokenizer::from_directory(saved.path()).unwrap();
-    assert_eq!(again.end_with_eos().unwrap(), None);
+    assert_eq!(again.end_with(3).unwrap(), None);
     for tokenizer in [&tokenizer, &again] {
         assert_eq!(ids(tokenizer, "abba"), [2, 1, 0, 3]);
         assert_eq!(ids(tokenizer, ""), [3]);
@@ -354,20 +354,20 @@ fn sequences_end_with_eos_on_request() {
         &br#"{"eos_token": "</s>", "bos_token": "<s>", "add_bos_token": true}"#[..],
     );
     let mut tokenizer = Tokenizer::from_directory(folder(&[GPT2, LETTERS, MERGES, settings]).path()).unwrap();
-    tokenizer.end_with_eos().unwrap();
+    tokenizer.end_with(3).unwrap();
     assert_eq!(ids(&tokenizer, "ab"), [4, 2, 3]);
     let pair = encode(&tokenizer, "ab", Some("b"), UNTRUNCATED);
     assert_eq!(pair.input_ids, [4, 2, 3, 4, 1, 3]);
     let roberta = ("config.json", &br#"{"model_type": "bart"}"#[..]);
     let mut tokenizer = Tokenizer::from_directory(folder(&[roberta, LETTERS, MERGES]).path()).unwrap();
-    assert_eq!(tokenizer.end_with_eos().unwrap(), None);
+    assert_eq!(tokenizer.end_with(3).unwrap(), None);
     assert_eq!(ids(&tokenizer, "ab"), [4, 2, 3]);
 
     let mut without = Tokenizer::train_wordpiece(["a b"; 3].into_iter(), 20).unwrap();
     assert_eq!(
-        without.end_with_eos().unwrap_err().to_string(),
-        "the tokenizer cannot end its sequences, which this model needs: its vocabulary has no `</s>`\n\
-         hint: name its `eos_token` in tokenizer_config.json"
+        without.end_with(99).unwrap_err().to_string(),
+        "the tokenizer cannot end its sequences, which this model needs: its vocabulary has no token of the id 99\n\
+         hint: `eos_token_id` in config.json, or the tokenizer, belongs to another model"
     );
 }
 

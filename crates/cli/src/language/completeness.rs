@@ -44,8 +44,6 @@ const EXEMPT: &[(&str, &str)] = &[
     ("It also opens in", "the model card, a file"),
     ("`transformers`: `AutoModel", "the model card, a file"),
     ("`peft`: `PeftModel", "the model card, a file"),
-    (", rank-stabilised", "a part of such a value"),
-    (", and biases", "a part of such a value"),
 ];
 
 /// What stands for a value in a line of which only the template is known: no letter, so that it is no word either.

@@ -242,10 +242,10 @@ impl Model {
         Self::build(parsed, schema, config, &mut builder).map(|model| model.finish(builder))
     }
 
-    /// Makes a tokenizer end texts where the head reads them (see [`Tokenizer::end_with_eos`]); returns the token that this took.
+    /// Makes a tokenizer end texts where the head reads them (see [`Tokenizer::end_with`]); returns the token that this took.
     pub(crate) fn fit_tokenizer(&self, tokenizer: &mut Tokenizer) -> Result<Option<String>, TokenizerError> {
         match self.config.head.last_of {
-            Some(_) => tokenizer.end_with_eos(),
+            Some(eos) => tokenizer.end_with(eos),
             None => Ok(None),
         }
     }

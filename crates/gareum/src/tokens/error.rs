@@ -85,7 +85,7 @@ pub enum TokenizerError {
     },
     /// Sequences have to end with a token that there is not.
     #[error(
-        "the tokenizer cannot end its sequences, which this model needs: {reason}\nhint: name its `eos_token` in tokenizer_config.json"
+        "the tokenizer cannot end its sequences, which this model needs: {reason}\nhint: `eos_token_id` in config.json, or the tokenizer, belongs to another model"
     )]
     EndOfSequence {
         /// What is missing.

@@ -152,20 +152,16 @@ impl Tokenizer {
         folder::is_in(directory)
     }
 
-    /// Makes every sequence end with the end-of-sequence token, if it does not: BART's classifier reads a sequence there, and KoBART's
+    /// Makes every sequence end with a token, if it does not: BART's classifier reads a sequence there, and KoBART's
     /// tokenizer does not put one. In a pair it then stands behind both texts. Returns the token if it had to be added, so that it can
     /// be told.
     ///
     /// # Errors
     /// [`TokenizerError::EndOfSequence`] if the tokenizer has no such token.
-    pub fn end_with_eos(&mut self) -> Result<Option<String>, TokenizerError> {
+    pub fn end_with(&mut self, eos: u32) -> Result<Option<String>, TokenizerError> {
         let failed = |reason: String| TokenizerError::EndOfSequence { reason };
-        let named = self.config.get("eos_token");
-        let named = named.and_then(|token| token.as_str().or_else(|| token.get("content")?.as_str()));
-        let eos = named.unwrap_or("</s>").to_owned();
-        if self.inner.token_to_id(&eos).is_none() {
-            return Err(failed(format!("its vocabulary has no `{eos}`")));
-        }
+        let token = self.inner.id_to_token(eos);
+        let eos = token.ok_or_else(|| failed(format!("its vocabulary has no token of the id {eos}")))?;
         let frame = |pair: Option<&str>| -> Result<Vec<String>, TokenizerError> {
             let input: EncodeInput<'_> = match pair {
                 None => "a".into(),
