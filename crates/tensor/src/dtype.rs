@@ -28,6 +28,8 @@ pub enum DType {
     U8,
     /// Quantised weights.
     I8,
+    /// Frozen weights of 4 bits ([`Nf4`](crate::Nf4)): no [`Element`], because two share a byte.
+    Nf4,
 }
 
 impl DType {
@@ -41,16 +43,17 @@ impl DType {
             Self::I32 => "i32",
             Self::U8 => "u8",
             Self::I8 => "i8",
+            Self::Nf4 => "nf4",
         }
     }
 
-    /// Bytes of an element.
+    /// Bytes of an element, a half rounded up.
     pub fn size(self) -> usize {
         match self {
             Self::F64 => 8,
             Self::F32 | Self::U32 | Self::I32 => 4,
             Self::BF16 => 2,
-            Self::U8 | Self::I8 => 1,
+            Self::U8 | Self::I8 | Self::Nf4 => 1,
         }
     }
 }

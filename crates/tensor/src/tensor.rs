@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::{DType, Element, Error, Result, bf16};
+use crate::{DType, Element, Error, Nf4, Result, bf16};
 
 /// The elements behind a tensor.
 #[derive(Clone)]
@@ -23,6 +23,8 @@ pub enum Storage {
     U8(Arc<Buffer<u8>>),
     /// See [`DType::I8`].
     I8(Arc<Buffer<i8>>),
+    /// See [`DType::Nf4`].
+    Nf4(Arc<Nf4>),
 }
 
 /// Row-major values in main memory. Cloning is cheap: storage is shared until one of the copies is written to.
@@ -92,12 +94,29 @@ impl Tensor {
             Storage::I32(_) => DType::I32,
             Storage::U8(_) => DType::U8,
             Storage::I8(_) => DType::I8,
+            Storage::Nf4(_) => DType::Nf4,
         }
     }
 
     /// The elements in row-major order, or `None` if they are of another type.
     pub fn as_slice<T: Element>(&self) -> Option<&[T]> {
         T::unwrap(&self.storage).map(|buffer| &***buffer)
+    }
+
+    /// The elements, if they are of 4 bits.
+    pub(crate) fn as_nf4(&self) -> Option<&Nf4> {
+        match &self.storage {
+            Storage::Nf4(values) => Some(values),
+            _ => None,
+        }
+    }
+
+    /// Bytes that the elements take.
+    pub fn bytes(&self) -> usize {
+        match &self.storage {
+            Storage::Nf4(values) => values.bytes(),
+            _ => self.len() * self.dtype().size(),
+        }
     }
 
     /// The elements for writing, copied first if another tensor shares them; `None` if they are of another type.
@@ -154,6 +173,7 @@ impl Tensor {
             Storage::I32(values) => wide(values),
             Storage::U8(values) => wide(values),
             Storage::I8(values) => wide(values),
+            Storage::Nf4(values) => wide(&values.to_f32_vec()),
         }
     }
 
@@ -161,6 +181,7 @@ impl Tensor {
     pub fn to_f32_vec(&self) -> Vec<f32> {
         match &self.storage {
             Storage::F32(values) => values.to_vec(),
+            Storage::Nf4(values) => values.to_f32_vec(),
             _ => self.to_f64_vec().into_iter().map(|value| value as f32).collect(),
         }
     }
@@ -182,6 +203,10 @@ impl Tensor {
             DType::I32 => rounded(self, |value| value as i32),
             DType::U8 => rounded(self, |value| value as u8),
             DType::I8 => rounded(self, |value| value as i8),
+            DType::Nf4 => Self {
+                storage: Storage::Nf4(Arc::new(Nf4::quantize(&self.to_f32_vec()))),
+                shape: self.shape.clone(),
+            },
         }
     }
 }

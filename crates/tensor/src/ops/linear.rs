@@ -6,17 +6,20 @@
 //! dx = (dy W) · f′(x).
 //!
 //! Weights and their gradients are in what is computed in; activations may be narrower ([`Float`]), and the products are
-//! then of the narrow type with sums in the wide one.
+//! then of the narrow type with sums in the wide one. Weights that are frozen may be of 4 bits ([`Nf4`]): their numbers are made
+//! where the factor is packed, a piece of a row at a time.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
 use super::activation::{Function, with_activation};
 use crate::autograd::Destination;
 use crate::buffer::Buffer;
-use crate::cpu::product::{COLUMNS, Dot, Left, Lines, Out, Panels, ROWS, Right, multiply};
+use crate::cpu::product::{COLUMNS, Dot, Left, Lines, Out, Panels, ROWS, Right, Rows, multiply};
 use crate::cpu::{reduce, rows_per_task, vectorised};
 use crate::ops::with_float;
-use crate::{Activation, DType, Error, Float, Result, Tape, Tensor, Var, bf16};
+use crate::{Activation, DType, Error, Float, Nf4, Real, Result, Tape, Tensor, Var, bf16};
 
 const NAME: &str = "linear";
 
@@ -48,27 +51,57 @@ struct Part {
 }
 
 /// The rows of several matrices of the same width, one below the other.
-pub(super) struct Stacked<'a, T> {
-    parts: Vec<&'a [T]>,
+pub(super) struct Stacked<'a, R> {
+    parts: Vec<Weight<'a, R>>,
     columns: usize,
     /// The part of each row, and its number there.
     places: Vec<(u32, u32)>,
 }
 
-impl<'a, T> Stacked<'a, T> {
-    pub(super) fn new(parts: Vec<&'a [T]>, columns: usize) -> Self {
-        let place = |(part, values): (usize, &&[T])| {
-            let rows = values.len().checked_div(columns).unwrap_or(0);
-            (0..rows).map(move |row| (part as u32, row as u32))
-        };
-        let places = parts.iter().enumerate().flat_map(place).collect();
-        Self { parts, columns, places }
+/// The elements of a matrix.
+#[derive(Clone, Copy)]
+enum Weight<'a, R> {
+    Plain(&'a [R]),
+    Nf4(&'a Nf4),
+}
+
+impl<'a, R: Real> Stacked<'a, R> {
+    /// `names` are those of the operation and of what the matrices are to it.
+    pub(super) fn new(
+        matrices: impl Iterator<Item = &'a Tensor>,
+        names: [&'static str; 2],
+        columns: usize,
+    ) -> Result<Self> {
+        let (mut parts, mut places) = (Vec::new(), Vec::new());
+        for (part, matrix) in matrices.enumerate() {
+            let rows = matrix.len().checked_div(columns).unwrap_or(0);
+            places.extend((0..rows).map(|row| (part as u32, row as u32)));
+            parts.push(match matrix.as_nf4() {
+                Some(values) => Weight::Nf4(values),
+                None => Weight::Plain(matrix.slice::<R>(names[0], names[1])?),
+            });
+        }
+        Ok(Self { parts, columns, places })
     }
+}
+
+impl<'a, R: Real> Rows<'a, R> for &Stacked<'a, R> {
+    const MAKES: bool = true;
 
     #[inline(always)]
-    pub(super) fn row(&self, row: usize) -> &'a [T] {
+    fn read<'s>(&'s self, row: usize, range: Range<usize>, space: &'s mut [R]) -> &'s [R]
+    where
+        'a: 's,
+    {
         let (part, row) = self.places[row];
-        &self.parts[part as usize][row as usize * self.columns..][..self.columns]
+        let first = row as usize * self.columns + range.start;
+        match self.parts[part as usize] {
+            Weight::Plain(values) => &values[first..][..range.len()],
+            Weight::Nf4(values) => {
+                values.read(first, space);
+                space
+            }
+        }
     }
 }
 
@@ -101,7 +134,7 @@ fn pack_weights<S: Float>(weights: &Stacked<'_, S::Real>, outputs: usize) -> Pan
         inner: weights.columns,
         group: S::Dot::GROUP,
     };
-    Panels::from_lines(lines, |row| weights.row(row), S::narrow)
+    Panels::from_lines(lines, weights, S::narrow)
 }
 
 /// Runs `body` with the left factor that a row-major matrix is, packed only where its rows are no whole words.
@@ -160,8 +193,8 @@ fn run<S: Float>(tape: &Tape, input: &Var, activation: Activation, parts: &[Affi
         .map(|part| (part.weight.value(), part.bias.map(Var::value)))
         .collect();
     let (outputs, bias) = check::<S::Real>(inner, &tensors)?;
-    let weights = weight_slices::<S::Real>(parts.iter().map(|part| part.weight.value()))?;
-    let packed = pack_weights::<S>(&Stacked::new(weights, inner), outputs);
+    let weights = Stacked::new(parts.iter().map(|part| part.weight.value()), [NAME, "weight"], inner)?;
+    let packed = pack_weights::<S>(&weights, outputs);
     let output = forward::<S>(input.value(), rows, inner, activation, &packed, &bias)?;
     drop(packed);
 
@@ -189,14 +222,13 @@ fn run<S: Float>(tape: &Tape, input: &Var, activation: Activation, parts: &[Affi
             if !destination.is_wanted() {
                 return Ok(());
             }
-            let weights = weight_slices::<S::Real>(parts.iter().map(|part| &part.weight))?;
-            let weights = Stacked::new(weights, inner);
+            let weights = Stacked::new(parts.iter().map(|part| &part.weight), [NAME, "weight"], inner)?;
             let lines = Lines {
                 count: inner,
                 inner: outputs,
                 group: S::Dot::GROUP,
             };
-            let packed = Panels::<S, COLUMNS>::from_elements(lines, |row| weights.row(row), S::narrow);
+            let packed = Panels::<S, COLUMNS>::from_elements(lines, &weights, S::narrow);
             gradients.update::<S>(&destination, |sum, fresh| {
                 with_left::<S, _>(delta, rows, outputs, |left| {
                     multiply(
@@ -290,10 +322,6 @@ fn weight_gradients<S: Float>(
     Ok(())
 }
 
-fn weight_slices<'a, R: Float>(weights: impl Iterator<Item = &'a Tensor>) -> Result<Vec<&'a [R]>> {
-    weights.map(|weight| weight.slice::<R>(NAME, "weight")).collect()
-}
-
 /// Adds the sums over all rows of the columns from `first` on to `sum` (or, if `fresh`, puts them there).
 pub(super) fn add_column_sums<S: Float>(values: &[S], columns: usize, first: usize, sum: &mut [S::Real], fresh: bool) {
     let block = (rows_per_task(sum.len()) * columns).max(1);
@@ -348,12 +376,8 @@ impl PackedLinear {
                 .first()
                 .map_or(Ok(0), |(weight, _)| weight.dims2(NAME, "weight").map(|[_, n]| n))?;
             let (outputs, bias) = check::<S::Real>(in_features, parts)?;
-            let weights = weight_slices::<S::Real>(parts.iter().map(|(weight, _)| *weight))?;
-            Ok((
-                pack_weights::<S>(&Stacked::new(weights, in_features), outputs),
-                bias,
-                in_features,
-            ))
+            let weights = Stacked::new(parts.iter().map(|(weight, _)| *weight), [NAME, "weight"], in_features)?;
+            Ok((pack_weights::<S>(&weights, outputs), bias, in_features))
         }
         let (weights, in_features) = match dtype {
             DType::F32 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::F32(weights, bias), inputs))?,
@@ -402,6 +426,7 @@ pub fn linear_packed(tape: &Tape, input: &Var, activation: Activation, weights: 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops;
     use crate::ops::testing::{check, normal};
 
     fn affine<'a>(weight: &'a Var, bias: Option<&'a Var>) -> Affine<'a> {
@@ -434,6 +459,34 @@ mod tests {
             let packed = PackedLinear::new(&[(weight.value(), Some(bias.value()))], dtype).unwrap();
             let found = linear_packed(&tape, &input, Activation::Gelu, &packed).unwrap();
             assert_eq!(found.value().to_f64_vec(), plain.value().to_f64_vec());
+        }
+    }
+
+    #[test]
+    fn weights_of_four_bits_give_what_their_numbers_give() {
+        for dtype in [DType::F32, DType::BF16, DType::F64] {
+            let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
+            let few = normal(2, &[40, 37]).to_dtype(DType::Nf4);
+            let run = |weight: Tensor| {
+                let mut parameters = crate::Parameters::default();
+                let input = parameters.add("input", normal(1, &[5, 37]).to_dtype(dtype));
+                let weight = parameters.add("weight", weight);
+                parameters.set_trainable(weight, false);
+                let tape = Tape::recording();
+                let [input_of, weight_of] = [input, weight].map(|id| tape.parameter(&parameters, id));
+                let parts = [affine(&weight_of, None), affine(&weight_of, None)];
+                let output = linear(&tape, &input_of, Activation::Gelu, &parts).unwrap();
+                let packed = PackedLinear::new(&[(weight_of.value(), None); 2], dtype).unwrap();
+                let again = linear_packed(&tape, &input_of, Activation::Gelu, &packed).unwrap();
+                assert_eq!(again.value().to_f64_vec(), output.value().to_f64_vec());
+                let loss = ops::to_dtype(&tape, &output, real).unwrap();
+                let loss = ops::mean_squared_error(&tape, &loss, &[0.5; 5 * 80], 1.0).unwrap();
+                let mut gradients = crate::ParameterGradients::for_parameters(&parameters);
+                tape.backward(&loss, &mut gradients).unwrap();
+                assert!(gradients.get(weight).is_none());
+                (output.value().to_f64_vec(), gradients.get(input).unwrap().to_f64_vec())
+            };
+            assert_eq!(run(few.clone()), run(few.to_dtype(real)), "{dtype:?}");
         }
     }
 

@@ -109,7 +109,6 @@ fn run<S: Float>(
     output.value().slice::<S>(NAME, "output")?;
     let (places, ranks) = places(parts, inner, outputs)?;
     let x = input.value().slice::<S>(NAME, "input")?;
-    let downs = down_slices::<S>(parts.iter().map(|part| part.down.value()))?;
     let changed = changed::<S>(x, inner, activation, dropout);
     let mut low = Buffer::<S>::scratch(rows * ranks);
     let lines = Lines {
@@ -117,8 +116,8 @@ fn run<S: Float>(
         inner,
         group: S::Dot::GROUP,
     };
-    let stacked = Stacked::new(downs, inner);
-    let packed = Panels::<S, COLUMNS>::from_lines(lines, |row| stacked.row(row), S::narrow);
+    let stacked = Stacked::new(parts.iter().map(|part| part.down.value()), [NAME, "down"], inner)?;
+    let packed = Panels::<S, COLUMNS>::from_lines(lines, &stacked, S::narrow);
     with_left::<S, _>(changed.as_deref().unwrap_or(x), rows, inner, |left| {
         multiply(
             left,
@@ -279,13 +278,13 @@ impl<S: Float> Saved<S> {
         if !self.input_destination.is_wanted() {
             return Ok(());
         }
-        let stacked = Stacked::new(down_slices::<S>(self.parts.iter().map(|part| &part.down))?, inner);
+        let stacked = Stacked::new(self.parts.iter().map(|part| &part.down), [NAME, "down"], inner)?;
         let lines = Lines {
             count: inner,
             inner: ranks,
             group,
         };
-        let packed = Panels::<S, COLUMNS>::from_elements(lines, |row| stacked.row(row), S::narrow);
+        let packed = Panels::<S, COLUMNS>::from_elements(lines, &stacked, S::narrow);
         gradients.update::<S>(&self.input_destination, |sum, fresh| {
             with_left::<S, _>(d_low, rows, ranks, |left| {
                 multiply(
@@ -387,10 +386,6 @@ fn changed<S: Float>(x: &[S], columns: usize, activation: Activation, dropout: O
         },
     );
     Some(values)
-}
-
-fn down_slices<'a, S: Float>(downs: impl Iterator<Item = &'a Tensor>) -> Result<Vec<&'a [S::Real]>> {
-    downs.map(|down| down.slice::<S::Real>(NAME, "down")).collect()
 }
 
 /// Runs `body` with the left factor that some columns of a matrix are, packed only where they are no whole words.

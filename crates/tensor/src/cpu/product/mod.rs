@@ -23,7 +23,7 @@ mod kernels;
 mod panels;
 
 pub use kernels::{COLUMNS, ROWS, Tile, has_bf16, has_int8};
-pub use panels::{Lines, Panels, pack_elements, pack_lines};
+pub use panels::{Lines, Panels, Rows, pack_elements, pack_lines};
 
 /// How two rows of numbers are multiplied and summed up.
 pub trait Dot: Sized + Send + Sync + 'static {

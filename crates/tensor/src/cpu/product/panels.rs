@@ -3,6 +3,8 @@
 //! A factor is packed into panels of some lines: columns of a right factor, rows of a left one. For each word along the
 //! inner extent, a panel holds the words of all its lines side by side. Missing lines and elements are zeros.
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Element;
@@ -41,6 +43,28 @@ impl Lines {
     }
 }
 
+/// Rows of numbers that are packed. A function that gives whole rows is one.
+pub trait Rows<'a, S> {
+    /// Whether elements are made where they are asked for.
+    const MAKES: bool;
+    /// Elements `range` of a row. If they are made, then in `space`, which has as many.
+    fn read<'s>(&'s self, row: usize, range: Range<usize>, space: &'s mut [S]) -> &'s [S]
+    where
+        'a: 's;
+}
+
+impl<'a, S: 'a, F: Fn(usize) -> &'a [S]> Rows<'a, S> for F {
+    const MAKES: bool = false;
+
+    #[inline(always)]
+    fn read<'s>(&'s self, row: usize, range: Range<usize>, _: &'s mut [S]) -> &'s [S]
+    where
+        'a: 's,
+    {
+        &self(row)[range]
+    }
+}
+
 /// A packed factor with panels of `LANES` lines.
 #[derive(Clone)]
 pub struct Panels<T: Element, const LANES: usize> {
@@ -49,10 +73,10 @@ pub struct Panels<T: Element, const LANES: usize> {
 }
 
 impl<T: Element, const LANES: usize> Panels<T, LANES> {
-    /// Packs lines that stand one after another: line i is `line(i)`.
-    pub fn from_lines<'a, S: Copy + 'a>(
+    /// Packs lines that stand one after another: line i is row i of `line`.
+    pub fn from_lines<'a, S: Element>(
         lines: Lines,
-        line: impl Fn(usize) -> &'a [S] + Sync,
+        line: impl Rows<'a, S> + Sync,
         convert: impl Fn(S) -> T + Sync,
     ) -> Self {
         let mut data = Buffer::scratch(lines.packed(LANES));
@@ -66,15 +90,15 @@ impl<T: Element, const LANES: usize> Panels<T, LANES> {
         Self { data, lines }
     }
 
-    /// Packs lines that stand side by side: `across(k)` holds element k of every line.
-    pub fn from_elements<'a, S: Copy + 'a>(
+    /// Packs lines that stand side by side: row k of `across` holds element k of every line.
+    pub fn from_elements<'a, S: Element>(
         lines: Lines,
-        across: impl Fn(usize) -> &'a [S] + Sync,
+        across: impl Rows<'a, S> + Sync,
         convert: impl Fn(S) -> T + Sync,
     ) -> Self {
         let mut data = Buffer::scratch(lines.packed(LANES));
         if lines.packed(LANES) < PARALLEL_FROM {
-            pack_elements::<S, T, LANES>(&mut data, lines, across, convert);
+            elements_of_panels::<S, T, LANES>(&mut data, lines, &across, &convert);
             return Self { data, lines };
         }
         // Words rather than panels are shared among threads: what is read then lies in one piece.
@@ -88,7 +112,7 @@ impl<T: Element, const LANES: usize> Panels<T, LANES> {
         }
         parts.into_par_iter().for_each(|(first, part)| {
             let mut panels: Vec<&mut [T]> = part.into_rows().collect();
-            elements_of_words::<S, T, LANES>(lines, first, &mut panels, &across, &convert);
+            elements_of_words::<S, T, LANES>(lines, first, 0..lines.count, &mut panels, &across, &convert);
         });
         Self { data, lines }
     }
@@ -105,10 +129,10 @@ impl<T: Element, const LANES: usize> Panels<T, LANES> {
 }
 
 /// As [`Panels::from_lines`] by the calling thread, into `out`.
-pub fn pack_lines<'a, S: Copy + 'a, T: Element, const LANES: usize>(
+pub fn pack_lines<'a, S: Element, T: Element, const LANES: usize>(
     out: &mut [T],
     lines: Lines,
-    line: impl Fn(usize) -> &'a [S],
+    line: impl Rows<'a, S>,
     convert: impl Fn(S) -> T,
 ) {
     let panels = out[..lines.packed(LANES)].chunks_exact_mut(lines.panel(LANES).max(1));
@@ -118,18 +142,27 @@ pub fn pack_lines<'a, S: Copy + 'a, T: Element, const LANES: usize>(
 }
 
 /// As [`Panels::from_elements`] by the calling thread, into `out`.
-pub fn pack_elements<'a, S: Copy + 'a, T: Element, const LANES: usize>(
+pub fn pack_elements<'a, S: Element, T: Element, const LANES: usize>(
     out: &mut [T],
     lines: Lines,
-    across: impl Fn(usize) -> &'a [S],
+    across: impl Rows<'a, S>,
     convert: impl Fn(S) -> T,
+) {
+    elements_of_panels::<S, T, LANES>(out, lines, &across, &convert);
+}
+
+/// Packs one panel after the other.
+fn elements_of_panels<'a, S: Element, T: Element, const LANES: usize>(
+    out: &mut [T],
+    lines: Lines,
+    across: &impl Rows<'a, S>,
+    convert: &impl Fn(S) -> T,
 ) {
     let panels = out[..lines.packed(LANES)].chunks_exact_mut(lines.panel(LANES).max(1));
     for (panel, out) in panels.enumerate() {
         let first = panel * LANES;
-        let across = |element| &across(element)[first..];
-        let count = LANES.min(lines.count - first);
-        elements_of_words::<S, T, LANES>(Lines { count, ..lines }, 0, &mut [out], &across, &convert);
+        let columns = first..lines.count.min(first + LANES);
+        elements_of_words::<S, T, LANES>(lines, 0, columns, &mut [out], across, convert);
     }
 }
 
@@ -148,33 +181,39 @@ macro_rules! with_group {
     };
 }
 
-fn lines_panel<'a, S: Copy + 'a, T: Element, const LANES: usize>(
+fn lines_panel<'a, S: Element, T: Element, const LANES: usize>(
     lines: Lines,
     panel: usize,
     out: &mut [T],
-    line: &impl Fn(usize) -> &'a [S],
+    line: &impl Rows<'a, S>,
     convert: &impl Fn(S) -> T,
 ) {
     with_group!(lines, lines_panel_of, <S, T, LANES>, (lines, panel, out, line, convert));
 }
 
-/// Packs some words of every panel; the first of them is `first`.
-fn elements_of_words<'a, S: Copy + 'a, T: Element, const LANES: usize>(
+/// Where elements of a row are made, if they are.
+fn space_for<'a, S: Element, R: Rows<'a, S>>(_: &R, len: usize) -> Vec<S> {
+    vec![S::default(); if R::MAKES { len } else { 0 }]
+}
+
+/// Packs some words of the panels of `columns`; the first of them is `first`.
+fn elements_of_words<'a, S: Element, T: Element, const LANES: usize>(
     lines: Lines,
     first: usize,
+    columns: Range<usize>,
     panels: &mut [&mut [T]],
-    across: &impl Fn(usize) -> &'a [S],
+    across: &impl Rows<'a, S>,
     convert: &impl Fn(S) -> T,
 ) {
-    with_group!(lines, elements_of_words_of, <S, T, LANES>, (lines, first, panels, across, convert));
+    with_group!(lines, elements_of_words_of, <S, T, LANES>, (lines, first, columns, panels, across, convert));
 }
 
 #[inline(always)]
-fn lines_panel_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP: usize>(
+fn lines_panel_of<'a, S: Element, T: Element, const LANES: usize, const GROUP: usize>(
     lines: Lines,
     panel: usize,
     out: &mut [T],
-    line: &impl Fn(usize) -> &'a [S],
+    line: &impl Rows<'a, S>,
     convert: &impl Fn(S) -> T,
 ) {
     /// Words of a line that are converted at a time: those of all lines then stay in the first-level cache.
@@ -184,10 +223,11 @@ fn lines_panel_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP:
     if present < LANES || !inner.is_multiple_of(GROUP) {
         out.fill(T::default());
     }
-    let mut converted = [T::default(); 4 * CHUNK];
+    let (mut space, mut converted) = ([S::default(); 4 * CHUNK], [T::default(); 4 * CHUNK]);
     for start in (0..inner).step_by(CHUNK * GROUP) {
         for lane in 0..present {
-            let source = &line(first + lane)[start..inner.min(start + CHUNK * GROUP)];
+            let range = start..inner.min(start + CHUNK * GROUP);
+            let source = line.read(first + lane, range.clone(), &mut space[..range.len()]);
             for (converted, &value) in converted.iter_mut().zip(source) {
                 *converted = convert(value);
             }
@@ -204,22 +244,24 @@ fn lines_panel_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP:
 }
 
 #[inline(always)]
-fn elements_of_words_of<'a, S: Copy + 'a, T: Element, const LANES: usize, const GROUP: usize>(
+fn elements_of_words_of<'a, S: Element, T: Element, const LANES: usize, const GROUP: usize>(
     lines: Lines,
     first: usize,
+    columns: Range<usize>,
     panels: &mut [&mut [T]],
-    across: &impl Fn(usize) -> &'a [S],
+    across: &impl Rows<'a, S>,
     convert: &impl Fn(S) -> T,
 ) {
     let words = panels.first().map_or(0, |panel| panel.len() / (LANES * GROUP));
     // Whole rows are converted first, in a loop that vectorises whatever the conversion is.
-    let width = lines.count.next_multiple_of(LANES);
+    let width = columns.len().next_multiple_of(LANES);
+    let mut space = space_for(across, columns.len());
     let mut converted = vec![T::default(); GROUP * width];
     for word in 0..words {
         let element = (first + word) * GROUP;
         for (index, converted) in converted.chunks_exact_mut(width).enumerate() {
             if element + index < lines.inner {
-                let source = &across(element + index)[..lines.count];
+                let source = across.read(element + index, columns.clone(), &mut space);
                 for (converted, &value) in converted.iter_mut().zip(source) {
                     *converted = convert(value);
                 }
