@@ -130,14 +130,20 @@ fn a_dry_run_shows_what_an_adapter_saves() {
         let report = workspace.succeed(&arguments).json();
         report["memory"].as_array().unwrap().clone()
     };
-    for (settings, methods) in [(&LORA[..], ["lora", "full"]), (&[], ["full", "lora"])] {
+    let qlora = [&LORA[..], &["--set", "lora.quantize_base=nf4"]].concat();
+    for (settings, methods) in [
+        (&LORA[..], ["lora", "full", "qlora"]),
+        (&[], ["full", "lora", "qlora"]),
+        (&qlora, ["qlora", "full", "lora"]),
+    ] {
         let memory = memory(settings);
         let method = |row: &Value| row["method"].as_str().unwrap().to_owned();
         assert_eq!(memory.iter().map(method).collect::<Vec<_>>(), methods);
-        let optimizer = |name: &str| {
+        let bytes = |name: &str, of: &str| {
             let row = memory.iter().find(|row| row["method"] == name).unwrap();
-            row["optimizer_bytes"].as_u64().unwrap()
+            row[of].as_u64().unwrap()
         };
-        assert!(optimizer("lora") < optimizer("full"));
+        assert!(bytes("lora", "optimizer_bytes") < bytes("full", "optimizer_bytes"));
+        assert!(bytes("qlora", "weights_bytes") < bytes("lora", "weights_bytes"));
     }
 }

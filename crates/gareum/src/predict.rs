@@ -10,7 +10,7 @@ use tensor::Tape;
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
 use crate::files::{self, WriteError};
 use crate::model::{Adapter, AdapterFiles, EncoderFolder, HeadSource, Model, ModelError, Precision};
-use crate::settings::{PrecisionSetting, Settings};
+use crate::settings::{PrecisionSetting, QuantizeBase, Settings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, TokenizerError, Truncation, token_budget_batches};
 
 /// Tokens that go through the model at a time, in all threads together.
@@ -414,7 +414,7 @@ impl SharedBase {
     /// # Errors
     /// [`PredictError`] names the file and what is wrong with it.
     pub fn load(directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
-        let (model, fresh) = Model::load_base(directory)?;
+        let (model, fresh) = Model::load_base(directory, QuantizeBase::None)?;
         let precision = prediction_precision(precision, PrecisionSetting::Auto);
         Ok(Self {
             model: model.for_prediction(precision)?,
@@ -441,7 +441,7 @@ impl SharedBase {
 /// # Errors
 /// [`PredictError`] names the file and what is wrong with it.
 pub fn merge(directory: &Path, base: Option<&Path>, output: &Path) -> Result<(), PredictError> {
-    let mut model = Model::load_with_adapter(directory, base)?;
+    let mut model = load_model(directory, base)?;
     let tokenizer = tokenizer_of(&model, directory)?;
     let description = Description::read(directory)?;
     model.merge()?;
@@ -467,11 +467,17 @@ pub fn merge(directory: &Path, base: Option<&Path>, output: &Path) -> Result<(),
 }
 
 /// A model as it is in a directory, with its adapter if it has one.
-pub(crate) fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, ModelError> {
-    match Adapter::is_in(directory) {
-        true => Model::load_with_adapter(directory, base),
-        false => Ok(Model::load(directory, HeadSource::Checkpoint)?.0),
+pub(crate) fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, PredictError> {
+    if !Adapter::is_in(directory) {
+        return Ok(Model::load(directory, HeadSource::Checkpoint)?.0);
     }
+    let description = Description::read(directory)?;
+    let quantize_base = description.map(|description| description.settings.quantize_base());
+    Ok(Model::load_with_adapter(
+        directory,
+        base,
+        quantize_base.unwrap_or_default(),
+    )?)
 }
 
 /// The tokenizer of a directory. An adapter that was saved by `peft` has none of its own.

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 use gareum::data::{LabelSchema, Target, Task};
 use gareum::head;
 use gareum::model::{Adapter, AdapterFiles, HeadSource, LoadedWeights, Model, Noise, Precision};
-use gareum::settings::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern};
+use gareum::settings::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
 use gareum::tokens::{Encoded, PackedBatch};
 use gareum::train::{Schedule, has_weight_decay};
 use serde_json::Value;
 use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
 use tensor::{DType, ParameterGradients, Tape};
 
-const ADAPTERS: [&str; 14] = [
+const ADAPTERS: [&str; 17] = [
     "bert",
     "bert-all",
     "roberta",
@@ -28,6 +28,9 @@ const ADAPTERS: [&str; 14] = [
     "qwen2",
     "qwen3",
     "gpt_neox",
+    "bert-nf4",
+    "deberta-v2-nf4",
+    "qwen2-nf4",
 ];
 
 fn fixtures() -> PathBuf {
@@ -58,7 +61,20 @@ impl Fixture {
     }
 
     fn model(&self, dtype: DType) -> Model {
-        Model::load_with_adapter(&self.directory, None).unwrap().to_dtype(dtype)
+        let quantize_base = match self.json["nf4"] == true {
+            true => QuantizeBase::Nf4,
+            false => QuantizeBase::None,
+        };
+        let model = Model::load_with_adapter(&self.directory, None, quantize_base).unwrap();
+        let narrow = model
+            .parameters
+            .iter()
+            .filter(|(_, _, value)| value.dtype() == DType::Nf4);
+        assert_eq!(narrow.count() > 0, quantize_base == QuantizeBase::Nf4);
+        match dtype {
+            DType::F64 => model.to_dtype(dtype),
+            _ => model,
+        }
     }
 
     fn base(&self) -> PathBuf {
@@ -261,7 +277,7 @@ fn a_merged_model_computes_the_same_and_is_a_plain_one() {
 fn several_adapters_share_one_packed_base() {
     for family in ["bert", "electra", "deberta-v2", "deberta-v2-conv", "bart"] {
         let fixture = Fixture::open(family);
-        let (base, fresh) = Model::load_base(&fixture.base()).unwrap();
+        let (base, fresh) = Model::load_base(&fixture.base(), QuantizeBase::None).unwrap();
         let base = base.for_prediction(Precision::F32).unwrap();
         let open = |directory: &Path| {
             let files = AdapterFiles::open(directory).unwrap();
@@ -280,7 +296,7 @@ fn several_adapters_share_one_packed_base() {
             assert!(error < 1e-5 * largest(&expected).max(1.0), "{family}: {error:e}");
         }
     }
-    let (base, fresh) = Model::load_base(&fixtures().join("bert")).unwrap();
+    let (base, fresh) = Model::load_base(&fixtures().join("bert"), QuantizeBase::None).unwrap();
     let base = base.for_prediction(Precision::F32).unwrap();
     let files = AdapterFiles::open(&fixtures().join("lora/bert-all")).unwrap();
     let error = error(base.with_adapter(files, &fresh, &fixtures().join("bert")));
@@ -450,7 +466,7 @@ fn error(result: Result<Model, gareum::model::ModelError>) -> String {
 #[test]
 fn what_cannot_be_used_is_named() {
     let base = fixtures().join("bert");
-    let (model, fresh) = Model::load_base(&base).unwrap();
+    let (model, fresh) = Model::load_base(&base, QuantizeBase::None).unwrap();
     let settings = LoraSettings {
         targets: targets(&["q_proj"]),
         ..LoraSettings::default()
@@ -473,11 +489,11 @@ fn what_cannot_be_used_is_named() {
     copy("adapter_model.safetensors");
     let shown = |text: String| text.replace(&directory.path().display().to_string(), "DIR");
     assert_eq!(
-        shown(error(Model::load_with_adapter(&adapter, None))),
+        shown(error(Model::load_with_adapter(&adapter, None, QuantizeBase::None))),
         "DIR/adapter: the adapter belongs to the model `../../bert`, which is not there\nhint: name its directory: --base DIR"
     );
-    assert!(Model::load_with_adapter(&adapter, Some(&base)).is_ok());
-    let other = error(Model::load_with_adapter(&adapter, Some(&fixtures().join("distilbert"))));
+    assert!(Model::load_with_adapter(&adapter, Some(&base), QuantizeBase::None).is_ok());
+    let other = error(Model::load_with_adapter(&adapter, Some(&fixtures().join("distilbert")), QuantizeBase::None));
     assert!(shown(other).starts_with("DIR/adapter/adapter_model.safetensors: 1 tensor is missing"));
     let path = Path::new("adapter_config.json");
     let config = std::fs::read_to_string(adapter.join(path)).unwrap();
@@ -487,7 +503,11 @@ fn what_cannot_be_used_is_named() {
     )
     .unwrap();
     assert_eq!(
-        shown(error(Model::load_with_adapter(&adapter, Some(&base)))),
+        shown(error(Model::load_with_adapter(
+            &adapter,
+            Some(&base),
+            QuantizeBase::None
+        ))),
         "DIR/adapter/adapter_config.json: `use_dora` is true, expected false\nhint: merge the adapter with `peft` (merge_and_unload) and save the model"
     );
     let schema = model.schema().clone();

@@ -102,6 +102,12 @@ impl Parameters {
         trainable.map(|(_, _, value)| value.len()).sum()
     }
 
+    /// Widens those of 4 bits.
+    pub fn dequantize(&mut self) {
+        let narrow = self.values.iter_mut().filter(|value| value.dtype() == DType::Nf4);
+        narrow.for_each(|value| *value = value.to_dtype(DType::F32));
+    }
+
     /// The same parameters, under the same ids, in another floating-point type.
     pub fn to_dtype(&self, dtype: DType) -> Self {
         Self {

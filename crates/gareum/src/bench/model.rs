@@ -290,7 +290,7 @@ impl Bench {
 
 fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, BenchError> {
     let loaded = match predict::load_model(directory, base) {
-        Err(ModelError::NoHead { .. }) => {
+        Err(PredictError::Model(ModelError::NoHead { .. })) => {
             let schema = LabelSchema {
                 task: Task::SingleLabel,
                 names: vec!["LABEL_0".to_owned(), "LABEL_1".to_owned()],
@@ -301,11 +301,12 @@ fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model, BenchError
                 seed: 0,
                 classifier_dropout: None,
             };
-            Model::load(directory, head).map(|(model, _)| model)
+            let loaded = Model::load(directory, head).map_err(PredictError::from);
+            loaded.map(|(model, _)| model)
         }
         loaded => loaded,
     };
-    Ok(loaded.map_err(PredictError::from)?)
+    Ok(loaded?)
 }
 
 /// Work that was timed, and the time it would have taken at the peak.

@@ -11,11 +11,12 @@ use tensor::{ParameterId, Parameters, Tape};
 
 use super::lora::{Adapter, DOWN, UP, module_of, shortest_suffixes};
 use super::{
-    Builder, Encoder, HeadSource, LoadedWeights, Model, ModelConfig, ModelError, PackedLinears, Pass, save_tensors,
+    Builder, Encoder, HeadSource, LoadOptions, LoadedWeights, Model, ModelConfig, ModelError, PackedLinears, Pass,
+    save_tensors,
 };
 use crate::head::Head;
 use crate::hub::{self, Repository};
-use crate::settings::{LoraBias, LoraSettings, LoraTargets};
+use crate::settings::{LoraBias, LoraSettings, LoraTargets, QuantizeBase};
 use crate::tokens::PackedBatch;
 
 const CONFIG: &str = "adapter_config.json";
@@ -156,6 +157,7 @@ impl AdapterFiles {
                 None | Some("none") => LoraBias::None,
                 Some(_) => LoraBias::All,
             },
+            quantize_base: QuantizeBase::None,
         }
     }
 
@@ -211,7 +213,7 @@ impl Model {
     ///
     /// # Errors
     /// Those of [`Model::load`].
-    pub fn load_base(directory: &Path) -> Result<(Self, Vec<String>), ModelError> {
+    pub fn load_base(directory: &Path, quantize_base: QuantizeBase) -> Result<(Self, Vec<String>), ModelError> {
         let (_, config) = ModelConfig::read(directory)?;
         let schema = config.schema()?;
         let head = HeadSource::Labels {
@@ -220,19 +222,32 @@ impl Model {
             seed: 0,
             classifier_dropout: None,
         };
-        let (model, notes) = Self::load(directory, head)?;
+        let options = LoadOptions {
+            quantize_base,
+            ..LoadOptions::default()
+        };
+        let (model, notes) = Self::load_with(directory, head, &options)?;
         Ok((model, notes.fresh))
     }
 
-    /// Reads an adapter and the model that it belongs to, from `base` or from where the adapter's config says.
+    /// Reads an adapter and the model that it belongs to, from `base` or from where the adapter's config says. An adapter that was
+    /// trained beside weights of 4 bits computes what it learnt beside those.
     ///
     /// # Errors
     /// [`ModelError`] names the file and what is wrong with it.
-    pub fn load_with_adapter(directory: &Path, base: Option<&Path>) -> Result<Self, ModelError> {
+    pub fn load_with_adapter(
+        directory: &Path,
+        base: Option<&Path>,
+        quantize_base: QuantizeBase,
+    ) -> Result<Self, ModelError> {
         let files = AdapterFiles::open(directory)?;
         let base = files.base(base)?;
-        let (model, fresh) = Self::load_base(&base)?;
-        model.with_adapter(files, &fresh, &base)
+        let (model, fresh) = Self::load_base(&base, quantize_base)?;
+        let mut model = model.with_adapter(files, &fresh, &base)?;
+        if let Some(adapter) = &mut model.adapter {
+            adapter.settings.quantize_base = quantize_base;
+        }
+        Ok(model)
     }
 
     /// This model with an adapter beside it: their weights are shared as long as none is written to. `fresh` names the

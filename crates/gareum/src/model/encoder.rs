@@ -177,6 +177,11 @@ impl Encoder {
             .chain(self.layers.iter().flat_map(of_layer))
     }
 
+    /// The products that are taken of relative positions.
+    pub fn position_linears(&self) -> impl Iterator<Item = &Linear> {
+        self.layers.iter().filter_map(|layer| layer.attention.positions())
+    }
+
     /// The largest ranks of what is added to each product.
     pub fn ranks(&self, parameters: &Parameters) -> ProductRanks {
         let mut ranks = ProductRanks::default();
@@ -224,8 +229,7 @@ impl Encoder {
             return Ok(());
         };
         let positions = positions.all(pass)?;
-        let linears = self.layers.iter().filter_map(|layer| layer.attention.positions());
-        for linear in linears.filter(|linear| linear.is_adapted()) {
+        for linear in self.position_linears().filter(|linear| linear.is_adapted()) {
             if let Some(kept) = packed.kept(linear).cloned() {
                 let kept = pass.tape.constant(kept);
                 let output = linear.add_low_rank(pass, kept, &positions, Activation::Identity, 0)?;

@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use tensor::random::Sequence;
-use tensor::{DType, ParameterId, Parameters, Tensor};
+use tensor::{DType, Nf4, ParameterId, Parameters, Tensor};
 
 use super::parameter::Linear;
 use super::{Encoder, Family, Model, ModelConfig, ModelError, sites};
-use crate::settings::{LoraBias, LoraSettings, LoraTargets, NamedTargets};
+use crate::settings::{LoraBias, LoraSettings, LoraTargets, NamedTargets, QuantizeBase};
 
 /// What is added to a weight: scale · B A.
 #[derive(Debug, Clone, Copy)]
@@ -111,14 +111,19 @@ impl Model {
             None if trained == all => "everything".to_owned(),
             None => format!("{trained} / {all}"),
             Some(Adapter { settings, .. }) => format!(
-                "LoRA (rank {}, scale {}, {trained} / {all})",
+                "LoRA (rank {}, scale {}, quantize_base {}, {trained} / {all})",
                 settings.rank,
-                settings.scale()
+                settings.scale(),
+                match settings.quantize_base {
+                    QuantizeBase::None => "none",
+                    QuantizeBase::Nf4 => "nf4",
+                }
             ),
         }
     }
 
-    /// The plain model that computes the same: what products of low rank add is added to the weights.
+    /// The plain model that computes the same: what products of low rank add is added to the weights, which are wide again if they were
+    /// of 4 bits.
     ///
     /// # Errors
     /// [`ModelError::Tensor`] if a weight is there no more, because it is packed.
@@ -130,6 +135,7 @@ impl Model {
                 add_product(&mut self.parameters, weight, low_rank)?;
             }
         }
+        self.parameters.dequantize();
         self.forget_adapter();
         Ok(())
     }
@@ -139,6 +145,27 @@ impl Model {
         self.take_low_rank();
         self.forget_adapter();
         self
+    }
+
+    /// Bytes of all parameters. Counted is what they are as the settings have it, whether or not they are that yet.
+    pub(crate) fn weights_bytes(&self) -> u64 {
+        let quantizes = |adapter: &Adapter| adapter.settings.quantize_base == QuantizeBase::Nf4;
+        let quantized = match self.adapter.as_ref().is_some_and(quantizes) {
+            true => self.body_weights(),
+            false => BTreeSet::new(),
+        };
+        let bytes = |(id, _, value): (ParameterId, &str, &Tensor)| match quantized.contains(&id) {
+            true => Nf4::bytes_of(value.len()),
+            false => value.len() * size_of::<f32>(),
+        };
+        self.parameters.iter().map(bytes).sum::<usize>() as u64
+    }
+
+    /// The weights of the products that are not the head's.
+    fn body_weights(&self) -> BTreeSet<ParameterId> {
+        let stacks = std::iter::once(&self.encoder).chain(&self.decoder);
+        let linears = stacks.flat_map(|stack| stack.linears().chain(stack.position_linears()));
+        linears.flat_map(Linear::weights).collect()
     }
 
     fn take_low_rank(&mut self) -> Vec<(ParameterId, LowRank)> {

@@ -270,7 +270,10 @@ impl Model {
     ) -> Result<(Self, LoadNotes), ModelError> {
         if Adapter::is_in(directory) {
             return match head {
-                HeadSource::Checkpoint => Ok((Self::load_with_adapter(directory, None)?, LoadNotes::default())),
+                HeadSource::Checkpoint => {
+                    let model = Self::load_with_adapter(directory, None, options.quantize_base)?;
+                    Ok((model, LoadNotes::default()))
+                }
                 HeadSource::Labels { .. } => Err(ModelError::IsAdapter {
                     directory: directory.into(),
                 }),
@@ -319,7 +322,8 @@ impl Model {
                 (schema.clone(), seed, keep)
             }
         };
-        let mut builder = Builder::from_weights(weights, seed, config.initializer_range, keep_head);
+        let mut builder =
+            Builder::from_weights(weights, seed, config.initializer_range, keep_head).quantizing(options.quantize_base);
         let model = Self::build(config, schema, raw_config, &mut builder)?;
         let notes = LoadNotes {
             in_sentence_model,

@@ -10,6 +10,7 @@ use tensor::{Activation, DType, ParameterId, Parameters, Tensor, Var, ops};
 
 use super::lora::LowRank;
 use super::{LoadNotes, LoadedWeights, ModelConfig, ModelError, Pass};
+use crate::settings::QuantizeBase;
 
 /// Collects the parameters of a model while its layers are built.
 pub(crate) struct Builder {
@@ -22,6 +23,7 @@ pub(crate) struct Builder {
     initializer_range: f64,
     missing: Vec<String>,
     fresh: Vec<String>,
+    quantize_base: QuantizeBase,
 }
 
 /// How a parameter looks before training.
@@ -63,7 +65,13 @@ impl Builder {
             initializer_range,
             missing: Vec::new(),
             fresh: Vec::new(),
+            quantize_base: QuantizeBase::None,
         }
+    }
+
+    /// One that makes weights of the encoder's products narrow as soon as they are read.
+    pub fn quantizing(self, quantize_base: QuantizeBase) -> Self {
+        Self { quantize_base, ..self }
     }
 
     pub fn from_weights(weights: LoadedWeights, seed: u64, initializer_range: f64, keep_head: bool) -> Self {
@@ -202,6 +210,10 @@ impl Builder {
     ) -> Result<Linear, ModelError> {
         let shape = [outputs, inputs];
         let weight = self.parameter(prefix, format!("{name}.weight"), &shape, Initial::Normal, part)?;
+        if part == Part::Encoder && self.quantize_base == QuantizeBase::Nf4 {
+            let value = self.parameters.get_mut(weight);
+            *value = value.to_dtype(DType::Nf4);
+        }
         let bias = match has_bias {
             false => None,
             true => Some(self.parameter(prefix, format!("{name}.bias"), &[outputs], Initial::Zeros, part)?),

@@ -22,6 +22,9 @@ pub struct LoraSettings {
     pub rank_stabilized: bool,
     /// Whether the checkpoint's biases are trained too: `none` or `all`. Default `none`.
     pub bias: LoraBias,
+    /// What the weights of the frozen products are kept in: `none` (as they are) or `nf4` (QLoRA, Dettmers et al. 2023,
+    /// <https://arxiv.org/abs/2305.14314>: 4 bits and a little each, double quantisation as in bitsandbytes). Default `none`.
+    pub quantize_base: QuantizeBase,
 }
 
 impl Default for LoraSettings {
@@ -33,6 +36,7 @@ impl Default for LoraSettings {
             targets: LoraTargets::Named(NamedTargets::AllLinear),
             rank_stabilized: false,
             bias: LoraBias::None,
+            quantize_base: QuantizeBase::None,
         }
     }
 }
@@ -76,6 +80,17 @@ pub enum LoraBias {
     None,
     /// Every bias is trained.
     All,
+}
+
+/// `lora.quantize_base`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum QuantizeBase {
+    /// Weights stay as they are.
+    #[default]
+    None,
+    /// Those of products are of 4 bits.
+    Nf4,
 }
 
 impl LoraSettings {

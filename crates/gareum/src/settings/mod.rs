@@ -17,7 +17,7 @@ use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
 pub use load::SettingsError;
-pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern};
+pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
 pub use memory_size::MemorySize;
 
 /// Everything a run depends on.
@@ -493,6 +493,23 @@ impl Default for OutputSettings {
     }
 }
 
+impl Settings {
+    /// How the checkpoint is read.
+    pub fn load_options(&self) -> LoadOptions {
+        LoadOptions {
+            weights: self.model.weights.clone(),
+            prefix_map: self.model.prefix_map.clone(),
+            allow_generator: self.model.allow_generator,
+            quantize_base: self.quantize_base(),
+        }
+    }
+
+    /// `lora.quantize_base`, if there is `[lora]`.
+    pub(crate) fn quantize_base(&self) -> QuantizeBase {
+        self.lora.as_ref().map(|lora| lora.quantize_base).unwrap_or_default()
+    }
+}
+
 impl ModelSettings {
     /// The base model with its revision, as one name.
     pub(crate) fn pinned_base(&self) -> Option<PathBuf> {
@@ -501,15 +518,6 @@ impl ModelSettings {
             Some(revision) => PathBuf::from(format!("{}@{revision}", base.display())),
             None => base.clone(),
         })
-    }
-
-    /// How the checkpoint is read.
-    pub fn load_options(&self) -> LoadOptions {
-        LoadOptions {
-            weights: self.weights.clone(),
-            prefix_map: self.prefix_map.clone(),
-            allow_generator: self.allow_generator,
-        }
     }
 }
 

@@ -6,14 +6,14 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::memory::MemoryEstimate;
+use super::memory::{MemoryEstimate, Method};
 use super::run::{EncodedParts, encode_parts, resolve_checkpoint, start};
 use super::trainer::Plan;
 use super::{EncodedExample, MemoryPlan, Prepared, TrainError, Trainer};
 use crate::machine;
 use crate::model::{LoadNotes, Model};
 use crate::predict::predict_encoded;
-use crate::settings::{LoraSettings, Settings};
+use crate::settings::{LoraSettings, QuantizeBase, Settings};
 use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 
 /// Steps that are timed.
@@ -42,8 +42,8 @@ pub struct DryRun {
     pub text_tokens: Quantiles,
     /// The steps.
     pub steps: StepCounts,
-    /// Memory, one entry for each way of training: first that of the settings, then the whole model instead of an adapter, or an
-    /// adapter with its defaults instead of the whole model.
+    /// Memory, one entry for each way of training: first that of the settings, then the others: the whole model, an adapter, an
+    /// adapter beside weights of 4 bits.
     pub memory: Vec<MemoryEstimate>,
     /// Bytes that the process may take: `train.memory`, or what is free. `None` if unknown.
     pub limit_bytes: Option<u64>,
@@ -174,8 +174,11 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     let fit = trainer.fit(&mut progress, &plan);
     let (fits, memory) = (fit.holds(), fit.estimate);
     let max_tokens = fit.plan.micro_batch_tokens;
-    let other = other_way(trainer.model, settings, &notes)?;
-    let other = other.map(|model| trainer.fit_of(&model, &progress, &plan).estimate);
+    let others = other_ways(trainer.model, settings, &notes)?;
+    let others = others
+        .iter()
+        .map(|model| trainer.fit_of(model, &progress, &plan).estimate);
+    let others: Vec<_> = others.collect();
     let available_bytes = machine::available_memory_bytes();
     let is_free = available_bytes
         .zip(resident)
@@ -249,7 +252,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         max_length: settings.model.max_length,
         text_tokens: Quantiles::of(train.iter().map(|example| example.encoded.full_length).collect()),
         steps,
-        memory: std::iter::once(memory).chain(other).collect(),
+        memory: std::iter::once(memory).chain(others).collect(),
         limit_bytes: fit.limit_bytes,
         available_bytes,
         plan: fit.plan,
@@ -258,16 +261,29 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     })
 }
 
-/// The model as it would be trained without the settings' adapter, or with one; `None` if there is no checkpoint to put one beside.
-fn other_way(model: &Model, settings: &Settings, notes: &LoadNotes) -> Result<Option<Model>, TrainError> {
+/// The model as it would be trained in the other ways: as a whole, with an adapter, with one beside weights of 4 bits. There is none
+/// without a checkpoint. Weights are those of the model and may be wider than they would be.
+fn other_ways(model: &Model, settings: &Settings, notes: &LoadNotes) -> Result<Vec<Model>, TrainError> {
     let Some(base) = settings.model.pinned_base() else {
-        return Ok(None);
+        return Ok(Vec::new());
     };
-    let mut other = model.clone().without_adapter();
-    if settings.lora.is_none() {
-        other.add_lora(&LoraSettings::default(), &notes.fresh, &base, settings.train.seed)?;
-    }
-    Ok(Some(other))
+    let lora = settings.lora.clone().unwrap_or_default();
+    let with = |quantize_base| {
+        let mut other = model.clone().without_adapter();
+        let lora = LoraSettings {
+            quantize_base,
+            ..lora.clone()
+        };
+        other.add_lora(&lora, &notes.fresh, &base, settings.train.seed)?;
+        Ok::<_, TrainError>(other)
+    };
+    let ways = [
+        model.clone().without_adapter(),
+        with(QuantizeBase::None)?,
+        with(QuantizeBase::Nf4)?,
+    ];
+    let own = Method::of(model);
+    Ok(ways.into_iter().filter(|way| Method::of(way) != own).collect())
 }
 
 /// Evaluations of the steps that are left.

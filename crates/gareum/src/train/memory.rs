@@ -11,7 +11,7 @@ use super::walk::Walk;
 use super::{EncodedExample, TrainError};
 use crate::machine::readable_bytes;
 use crate::model::Model;
-use crate::settings::{CheckpointActivations, TrainSettings};
+use crate::settings::{CheckpointActivations, QuantizeBase, TrainSettings};
 use crate::tokens::{micro_batches, shuffled_batches, token_budget_batches};
 
 /// How a model is trained, as far as memory goes.
@@ -22,6 +22,8 @@ pub enum Method {
     Full,
     /// Products of low rank beside a frozen checkpoint.
     Lora,
+    /// The same, and the checkpoint's products are of 4 bits.
+    Qlora,
     /// Some parameters.
     Partial,
 }
@@ -32,6 +34,7 @@ impl Method {
         match self {
             Self::Full => "full",
             Self::Lora => "lora",
+            Self::Qlora => "qlora",
             Self::Partial => "partial",
         }
     }
@@ -40,7 +43,10 @@ impl Method {
     pub fn of(model: &Model) -> Self {
         let parameters = &model.parameters;
         match model.adapter() {
-            Some(_) => Self::Lora,
+            Some(adapter) => match adapter.settings.quantize_base {
+                QuantizeBase::None => Self::Lora,
+                QuantizeBase::Nf4 => Self::Qlora,
+            },
             None if parameters.trainable_element_count() == parameters.element_count() => Self::Full,
             None => Self::Partial,
         }
@@ -280,7 +286,7 @@ impl MemoryEstimate {
         let evaluation = passes.evaluation.as_ref().map(|size| walk(size).inference());
         let mut estimate = Self {
             method: Method::of(model),
-            weights_bytes: bytes(model.parameters.element_count()),
+            weights_bytes: model.weights_bytes(),
             gradients_bytes: trained,
             optimizer_bytes: 2 * trained,
             best_weights_bytes: if has_validation { trained } else { 0 },

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use ::tensor::Tensor;
 
 use super::ModelError;
+use crate::settings::QuantizeBase;
 pub use folder::EncoderFolder;
 pub(crate) use folder::{FOREIGN, WEIGHTS, conversion, transformer_folder};
 use stored::{Stored, WeightsFile};
@@ -35,6 +36,8 @@ pub struct LoadOptions {
     pub prefix_map: BTreeMap<String, String>,
     /// Take the generator of an ELECTRA pair too.
     pub allow_generator: bool,
+    /// What the weights of products are kept in from the moment at which they are read.
+    pub quantize_base: QuantizeBase,
 }
 
 /// Ends of the names of what is no parameter.
