@@ -82,12 +82,55 @@ fn an_adapter_is_trained_used_and_merged() {
     assert_eq!(scores(&workspace, &["--model", "adapter", "--base", "moved"]), alone);
 }
 
+/// What was learnt beside weights of 4 bits is predicted with, evaluated and merged beside those.
+#[test]
+fn an_adapter_beside_weights_of_four_bits() {
+    let workspace = Workspace::with_base();
+    let settings = [&LORA[..], &["--set", "lora.quantize_base=nf4"]].concat();
+    workspace.train("reviews.csv", "adapter", &settings);
+    let alone = scores(&workspace, &["--model", "adapter"]);
+    workspace.succeed(&["merge", "--model", "adapter", "--output", "plain"]);
+    assert_eq!(scores(&workspace, &["--model", "plain"]), alone);
+    workspace.train("reviews.csv", "wide", &LORA);
+    assert_ne!(scores(&workspace, &["--model", "wide"]), alone);
+    let evaluation = [
+        "evaluate",
+        "--quiet",
+        "--json",
+        "--model",
+        "adapter",
+        "--data",
+        "reviews.csv",
+    ];
+    let plain = [
+        "evaluate",
+        "--quiet",
+        "--json",
+        "--model",
+        "plain",
+        "--data",
+        "reviews.csv",
+    ];
+    let [adapter, plain] = [evaluation, plain].map(|arguments| workspace.succeed(&arguments).json()["loss"].clone());
+    assert_eq!(adapter, plain);
+}
+
 #[test]
 fn a_resumed_run_is_the_whole_run() {
+    resume(&[]);
+}
+
+#[test]
+fn a_resumed_run_beside_weights_of_four_bits_is_the_whole_run() {
+    resume(&["--set", "lora.quantize_base=nf4"]);
+}
+
+fn resume(more: &[&str]) {
     let workspace = Workspace::with_base();
     let settings = [
         &LORA[..],
         &["--set", "train.save_steps=4", "--set", "train.save_total_limit=9"],
+        more,
     ]
     .concat();
     workspace.train("reviews.csv", "whole", &settings);
@@ -115,6 +158,15 @@ fn a_resumed_run_is_the_whole_run() {
     .concat();
     let error = workspace.fail(&training("reviews.csv", "other", &other));
     assert!(error.contains("the trained part is LoRA (rank 8, scale 4, "), "{error}");
+    if more.is_empty() {
+        let other = [
+            &settings[..],
+            &["--set", "lora.quantize_base=nf4", "--resume", "whole/checkpoint-4"],
+        ]
+        .concat();
+        let error = workspace.fail(&training("reviews.csv", "other", &other));
+        assert!(error.contains("quantize_base nf4"), "{error}");
+    }
 }
 
 #[test]

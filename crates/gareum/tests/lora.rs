@@ -493,7 +493,11 @@ fn what_cannot_be_used_is_named() {
         "DIR/adapter: the adapter belongs to the model `../../bert`, which is not there\nhint: name its directory: --base DIR"
     );
     assert!(Model::load_with_adapter(&adapter, Some(&base), QuantizeBase::None).is_ok());
-    let other = error(Model::load_with_adapter(&adapter, Some(&fixtures().join("distilbert")), QuantizeBase::None));
+    let other = error(Model::load_with_adapter(
+        &adapter,
+        Some(&fixtures().join("distilbert")),
+        QuantizeBase::None,
+    ));
     assert!(shown(other).starts_with("DIR/adapter/adapter_model.safetensors: 1 tensor is missing"));
     let path = Path::new("adapter_config.json");
     let config = std::fs::read_to_string(adapter.join(path)).unwrap();

@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use gareum::data::{LabelSchema, Target, Task};
-use gareum::model::{Freezing, Model, Precision};
-use gareum::settings::{CheckpointActivations, LoraSettings, LoraTargets, NamedTargets, TrainSettings};
+use gareum::model::{Freezing, HeadSource, LoadOptions, Model, Precision};
+use gareum::settings::{CheckpointActivations, LoraSettings, LoraTargets, NamedTargets, QuantizeBase, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
 use gareum::train::{EncodedExample, MemoryEstimate, Passes, Trainer};
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ struct Case {
     rank: usize,
     /// Whether it is for all products or the usual ones.
     all_linear: bool,
+    /// What the frozen weights are kept in.
+    quantize_base: QuantizeBase,
     /// Frozen layers, the embeddings with them.
     frozen: usize,
 }
@@ -53,6 +55,7 @@ const CASE: Case = Case {
     precision: Precision::F32,
     rank: 0,
     all_linear: true,
+    quantize_base: QuantizeBase::None,
     frozen: 0,
 };
 
@@ -162,6 +165,18 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
     assert_eq!(memory::bytes_in_use(), 0, "left over by the case before");
     memory::release();
     let mut model = model(case);
+    if case.quantize_base != QuantizeBase::None {
+        let directory = tempfile::tempdir().unwrap();
+        model.save(directory.path()).unwrap();
+        let options = LoadOptions {
+            quantize_base: case.quantize_base,
+            ..LoadOptions::default()
+        };
+        model = Model::load_with(directory.path(), HeadSource::Checkpoint, &options)
+            .unwrap()
+            .0;
+        memory::release();
+    }
     model.precision = case.precision;
     if case.rank > 0 {
         let fresh: Vec<String> = model.parameters.iter().map(|(_, name, _)| name.to_owned()).collect();
@@ -173,6 +188,7 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
             rank: case.rank,
             dropout: case.dropout,
             targets: LoraTargets::Named(targets),
+            quantize_base: case.quantize_base,
             ..LoraSettings::default()
         };
         model.add_lora(&lora, &fresh, Path::new("base"), 1).unwrap();
@@ -455,6 +471,25 @@ fn estimates_are_never_below_what_is_taken_and_not_far_above() {
         Case {
             rank: 8,
             family: "bart",
+            ..CASE
+        },
+        Case {
+            rank: 4,
+            hidden: 192,
+            quantize_base: QuantizeBase::Nf4,
+            ..CASE
+        },
+        Case {
+            rank: 4,
+            family: "qwen2",
+            precision: Precision::Bf16,
+            quantize_base: QuantizeBase::Nf4,
+            ..CASE
+        },
+        Case {
+            rank: 4,
+            family: "deberta-v2",
+            quantize_base: QuantizeBase::Nf4,
             ..CASE
         },
         Case {
