@@ -211,6 +211,10 @@ def run_peer(chosen: dict) -> dict:
     torch.set_num_threads(chosen["threads"])
     torch.manual_seed(SEED)
     model = AutoModelForSequenceClassification.from_pretrained(chosen["model"], attn_implementation="sdpa").train()
+    if "lora" in chosen:  # what peft's LoraConfig is given
+        from peft import LoraConfig, get_peft_model
+
+        model = get_peft_model(model, LoraConfig(task_type="SEQ_CLS", **chosen["lora"]))
     tokenizer = AutoTokenizer.from_pretrained(chosen["model"])
     examples = read_examples(chosen["data"], tokenizer)
     batches = make_batches(examples, chosen["batch_size"], chosen["group_by_length"])
@@ -265,8 +269,9 @@ def training_step(model, tokenizer, chosen: dict):
     import torch
     from transformers import get_linear_schedule_with_warmup
 
-    plain = [p for name, p in model.named_parameters() if name.endswith("bias") or "LayerNorm" in name]
-    decayed = [p for name, p in model.named_parameters() if not (name.endswith("bias") or "LayerNorm" in name)]
+    trained = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    plain = [p for name, p in trained if name.endswith("bias") or "LayerNorm" in name]
+    decayed = [p for name, p in trained if not (name.endswith("bias") or "LayerNorm" in name)]
     groups = [{"params": decayed, "weight_decay": 0.01}, {"params": plain, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=2e-5, fused=True)
     total = chosen["steps"] + chosen["warmup_steps"]

@@ -280,7 +280,7 @@ impl Predictor {
 
     /// As [`Predictor::load`], with the model of the directory.
     pub(crate) fn new(mut model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
-        let tokenizer = tokenizer_of(&model, directory)?;
+        let tokenizer = tokenizer_of(&mut model, directory)?;
         model.merge()?;
         let precision = |trained| prediction_precision(precision, trained);
         Self::with_tokenizer(model, tokenizer, directory, |model, trained| {
@@ -430,8 +430,8 @@ impl SharedBase {
     /// [`PredictError`] names the file and what is wrong with it.
     pub fn adapter(&self, directory: &Path) -> Result<Predictor, PredictError> {
         let files = AdapterFiles::open(directory)?;
-        let model = self.model.with_adapter(files, &self.fresh, &self.directory)?;
-        let tokenizer = tokenizer_of(&model, directory)?;
+        let mut model = self.model.with_adapter(files, &self.fresh, &self.directory)?;
+        let tokenizer = tokenizer_of(&mut model, directory)?;
         Predictor::with_tokenizer(model, tokenizer, directory, |model, _| Ok(model))
     }
 }
@@ -442,7 +442,7 @@ impl SharedBase {
 /// [`PredictError`] names the file and what is wrong with it.
 pub fn merge(directory: &Path, base: Option<&Path>, output: &Path) -> Result<(), PredictError> {
     let mut model = load_model(directory, base)?;
-    let tokenizer = tokenizer_of(&model, directory)?;
+    let tokenizer = tokenizer_of(&mut model, directory)?;
     let description = Description::read(directory)?;
     model.merge()?;
     let settings = description.as_ref().map(|description| description.settings.clone());
@@ -481,12 +481,12 @@ pub(crate) fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model,
 }
 
 /// The tokenizer of a directory. An adapter that was saved by `peft` has none of its own.
-fn tokenizer_of(model: &Model, directory: &Path) -> Result<Tokenizer, PredictError> {
+fn tokenizer_of(model: &mut Model, directory: &Path) -> Result<Tokenizer, PredictError> {
     let directory = match model.adapter() {
-        Some(adapter) if !Tokenizer::is_in(directory) => &adapter.base,
-        _ => directory,
+        Some(adapter) if !Tokenizer::is_in(directory) => adapter.base.clone(),
+        _ => directory.to_owned(),
     };
-    let mut tokenizer = Tokenizer::from_directory(&EncoderFolder::of(directory)?.directory)?;
+    let mut tokenizer = Tokenizer::from_directory(&EncoderFolder::of(&directory)?.directory)?;
     model.fit_tokenizer(&mut tokenizer)?;
     Ok(tokenizer)
 }

@@ -264,7 +264,8 @@ pub fn encoder() -> Map<String, Value> {
     config.as_object().unwrap().clone()
 }
 
-fn vocabulary() -> Vec<&'static str> {
+/// The words that reviews consist of, after BERT's special tokens.
+pub fn vocabulary() -> Vec<&'static str> {
     let mut words: Vec<&str> = WORDS.split_whitespace().collect();
     let mut seen = BTreeSet::new();
     words.retain(|word| seen.insert(*word));

@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
-use tensor::ops::Rotations;
+use tensor::ops::{Pooling, Rotations};
 use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
 use crate::data::{LabelSchema, Task};
@@ -242,8 +242,15 @@ impl Model {
         Self::build(parsed, schema, config, &mut builder).map(|model| model.finish(builder))
     }
 
-    /// Makes a tokenizer end texts where the head reads them (see [`Tokenizer::end_with`]); returns the token that this took.
-    pub(crate) fn fit_tokenizer(&self, tokenizer: &mut Tokenizer) -> Result<Option<String>, TokenizerError> {
+    /// Makes a tokenizer end texts where the head reads them (see [`Tokenizer::end_with`]); returns the token that this took. A decoder's
+    /// config without a padding token gets the tokenizer's: `transformers` classifies no batch without.
+    pub(crate) fn fit_tokenizer(&mut self, tokenizer: &mut Tokenizer) -> Result<Option<String>, TokenizerError> {
+        if self.config.head.pooling == Pooling::Last
+            && self.raw_config.get("pad_token_id").is_none_or(Value::is_null)
+            && let Some(id) = tokenizer.special_id("pad_token")
+        {
+            self.raw_config.insert("pad_token_id".to_owned(), json!(id));
+        }
         match self.config.head.last_of {
             Some(eos) => tokenizer.end_with(eos),
             None => Ok(None),

@@ -244,16 +244,18 @@ impl Tokenizer {
         })
     }
 
+    /// The id of a special token by its name in the settings, such as `pad_token`.
+    pub(crate) fn special_id(&self, name: &str) -> Option<u32> {
+        let token = self.config.get(name)?;
+        let token = token.as_str().or_else(|| token.get("content")?.as_str())?;
+        self.inner.token_to_id(token)
+    }
+
     /// What stands for a text without tokens, since a model needs one: the first special token that the tokenizer has. Tokenizers of
     /// decoders frame nothing.
     fn stand_in(&self) -> Encoded {
         let names = ["bos_token", "eos_token", "pad_token", "unk_token"];
-        let content = |name: &&str| {
-            let token = self.config.get(*name)?;
-            token.as_str().or_else(|| token.get("content")?.as_str())
-        };
-        let ids = names.iter().filter_map(content);
-        let id = ids.filter_map(|token| self.inner.token_to_id(token)).next();
+        let id = names.iter().find_map(|name| self.special_id(name));
         Encoded {
             input_ids: vec![id.unwrap_or(0)],
             token_type_ids: vec![0],

@@ -247,7 +247,7 @@ fn load_base(settings: &Settings, prepared: &Prepared) -> Result<(Model, Tokeniz
         classifier_dropout: settings.model.classifier_dropout,
     };
     let base = &local_model(base, settings.model.revision.as_deref())?;
-    let (model, mut notes) = Model::load_with(base, head, &settings.load_options())?;
+    let (mut model, mut notes) = Model::load_with(base, head, &settings.load_options())?;
     let mut tokenizer = Tokenizer::from_directory(&EncoderFolder::of(base)?.directory)?;
     notes.appended_token = model.fit_tokenizer(&mut tokenizer)?;
     Ok((model, tokenizer, notes))
