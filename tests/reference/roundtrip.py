@@ -6,6 +6,8 @@
         transformers saves the model first: DIR with its head perturbed, or a tiny random one of each family with a BERT vocabulary of the
         test data (GAREUM_TEST_DATA, default ../shared/data beside the project). With --lora, peft then puts an adapter beside it and
         saves only that.
+    python tests/reference/roundtrip.py --gareum ... --data FILE --train [--family bert ...] [--lora]
+        gareum saves the model: trained for a few steps from such a random one, with --lora as an adapter.
 
 DIR may also be an adapter that gareum saved: peft loads it with the model that it belongs to.
 
@@ -94,12 +96,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--text-pair")
     parser.add_argument("--rows", type=int, default=200)
     parser.add_argument("--reverse", action="store_true")
+    parser.add_argument("--train", action="store_true")
     parser.add_argument("--lora", action="store_true")
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("predict_arguments", nargs="*", help="after --: handed to gareum predict")
     args = parser.parse_args()
-    if not args.reverse and args.model is None:
-        parser.error("--model DIR is needed (or --reverse)")
+    if not args.reverse and not args.train and args.model is None:
+        parser.error("--model DIR is needed (or --reverse, or --train)")
     return args
 
 
@@ -144,8 +147,8 @@ def write_csv(rows: Rows, path: Path) -> None:
 
 
 def models(args: argparse.Namespace, work: Path):
-    """Name and folder of every model to compare; with --reverse they are made here."""
-    if not args.reverse:
+    """Name and folder of every model to compare; with --reverse and --train they are made here."""
+    if not args.reverse and not args.train:
         yield str(args.model), args.model
         return
     torch.manual_seed(SEED)
@@ -157,6 +160,9 @@ def models(args: argparse.Namespace, work: Path):
     tokenizer = BertTokenizer(vocab=str(DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"), do_lower_case=True)
     for family in args.family:
         folder = save(tiny(family, tokenizer), tokenizer, work / family)
+        if args.train:
+            yield f"tiny {family}, trained", trained(args, folder, work)
+            continue
         yield f"tiny {family}", adapter(folder, work / f"{family}-lora") if args.lora else folder
 
 
@@ -197,6 +203,18 @@ def adapter(base: Path, folder: Path) -> Path:
         for parameter in (parameter for parameter in model.parameters() if parameter.requires_grad):
             parameter.add_(torch.randn_like(parameter) * 0.1)
     model.save_pretrained(folder)
+    return folder
+
+
+def trained(args: argparse.Namespace, base: Path, work: Path) -> Path:
+    """What gareum makes of a model in some steps on made-up reviews."""
+    data, folder = work / "train.csv", work / f"{base.name}-trained"
+    labels = {"negative": "bad awful boring", "neutral": "plain usual middling", "positive": "good great lovely"}
+    rows = [f"{number} it was {word},{label}" for number in range(20) for label, words in labels.items() for word in words.split()]
+    data.write_text("text,label\n" + "\n".join(rows) + "\n")
+    command = [args.gareum, "train", "--quiet", "--model", base, "--train", data, "--output", folder]
+    values = ["train.max_steps=10", "train.learning_rate=0.003", "train.precision=f32"] + (["lora.rank=4"] if args.lora else [])
+    subprocess.run([*map(str, command), *(part for value in values for part in ("--set", value))], check=True)
     return folder
 
 
