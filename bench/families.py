@@ -1,4 +1,4 @@
-"""Is every family as fast as its operations predict? Training and prediction of random checkpoints of base size, beside BERT in turns.
+"""Is every family as fast as its operations predict? Training and prediction of random checkpoints of half of base size, beside BERT in turns.
 
     pip install -r tests/reference/requirements.txt
     python bench/families.py --gareum target/release/gareum [--families deberta-v2 bart ...] [--rounds 3] [--precision bf16]
@@ -24,11 +24,11 @@ from comparison import SEED, WORKLOADS, add_common_arguments, machine, markdown,
 from full_size import DATA
 
 BASE = dict(vocab_size=35000, max_position_embeddings=512)
-ENCODER = BASE | dict(hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072)
+ENCODER = BASE | dict(hidden_size=768, num_hidden_layers=6, num_attention_heads=12, intermediate_size=3072)
 DECODER = ENCODER | dict(num_key_value_heads=4, intermediate_size=2048)
 RELATIVE = dict(type_vocab_size=0, position_biased_input=False, relative_attention=True, pos_att_type="p2c|c2p", position_buckets=256, norm_rel_ebd="layer_norm")
 TWO_STACKS = BASE | dict(d_model=768) | {
-    f"{part}_{key}": value for part in ("encoder", "decoder") for key, value in dict(layers=6, attention_heads=12, ffn_dim=3072).items()
+    f"{part}_{key}": value for part in ("encoder", "decoder") for key, value in dict(layers=3, attention_heads=12, ffn_dim=3072).items()
 }
 FAMILIES = {  # transformers class prefix, config
     "bert": ("Bert", ENCODER),
@@ -39,7 +39,7 @@ FAMILIES = {  # transformers class prefix, config
     "deberta-v2, own projections, convolution": ("DebertaV2", ENCODER | RELATIVE | dict(share_att_key=False, conv_kernel_size=3)),
     "bart": ("Bart", TWO_STACKS),
     "mbart": ("MBart", TWO_STACKS),
-    "modernbert": ("ModernBert", BASE | dict(hidden_size=768, num_hidden_layers=22, num_attention_heads=12, intermediate_size=1152)),
+    "modernbert": ("ModernBert", BASE | dict(hidden_size=768, num_hidden_layers=11, num_attention_heads=12, intermediate_size=1152)),
     "llama": ("Llama", DECODER),
     "mistral": ("Mistral", DECODER | dict(sliding_window=64)),
     "qwen2": ("Qwen2", DECODER),
@@ -87,7 +87,7 @@ def write(name: str, folder: Path):
 
 
 def measure(args: argparse.Namespace, work: Path, folder: str) -> dict:
-    command = [args.gareum, "bench", "--quiet", "--json", "--training", "--model", work / folder, "--batch-size", args.batch_size, "--rounds", 1]
+    command = [args.gareum, "bench", "--quiet", "--json", "--training", "--model", work / folder, "--batch-size", args.batch_size, "--rounds", 1, "--steps", 5]
     command += ["--precision", args.precision, "--input", work / "texts.csv", "--text", "text"]
     finished = subprocess.run([str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     if finished.returncode:

@@ -258,6 +258,9 @@ pub struct Bench {
     /// Passes over the texts
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = at_least_one)]
     pub rounds: usize,
+    /// Training steps to time at most
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = at_least_one)]
+    pub steps: usize,
     /// Measure training steps too
     #[arg(long)]
     pub training: bool,

@@ -275,15 +275,15 @@ fn settings_that_are_wrong() {
         workspace.fail(&["train", "--quiet", "gareum.toml"])
     };
     assert_snapshot!(settings("[train]\nepochs = 3\nlearning_rte = 1e-5\n"), @"
-        exit 2
-        error: gareum.toml:3: unknown field `learning_rte`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
-        hint: did you mean `learning_rate`?
-        ");
+    exit 2
+    error: gareum.toml:3: unknown field `learning_rte`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
+    hint: did you mean `learning_rate`?
+    ");
     assert_snapshot!(settings("[trian]\nepochs = 3\n"), @"
-        exit 2
-        error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `output`
-        hint: did you mean `train`?
-        ");
+    exit 2
+    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `output`
+    hint: did you mean `train`?
+    ");
     assert_snapshot!(settings("[train]\nepochs = \"three\"\n"), @r#"
         exit 2
         error: gareum.toml:2: invalid type: string "three", expected a whole number of at least 0
@@ -316,15 +316,15 @@ fn settings_that_are_wrong() {
         error: --set train.learning_rate: expected key=value, for example --set train.epochs=5
         ");
     assert_snapshot!(train_with(&["--set", "learning_rate=1e-5"]), @"
-        exit 2
-        error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `output`
-        hint: did you mean `train.learning_rate`?
-        ");
+    exit 2
+    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `output`
+    hint: did you mean `train.learning_rate`?
+    ");
     assert_snapshot!(settings("[train]\nmax_length = 64\n"), @"
-        exit 2
-        error: gareum.toml:2: unknown field `max_length`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
-        hint: did you mean `model.max_length`?
-        ");
+    exit 2
+    error: gareum.toml:2: unknown field `max_length`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
+    hint: did you mean `model.max_length`?
+    ");
     assert_snapshot!(Workspace::with_base().fail(&["train", "reviews.csv"]), @"
         exit 2
         error: reviews.csv:1: key with no value, expected `=`
@@ -568,6 +568,10 @@ fn bases_whose_parts_do_not_fit() {
         exit 2
         error: base/config.json: `position_embedding_type` is "relative_key", expected "absolute" or nothing
         "#);
+    assert_snapshot!(configure("quantization_config", json!({"quant_method": "bitsandbytes"})), @r#"
+    exit 2
+    error: base/config.json: `quantization_config` is {"quant_method":"bitsandbytes"}, expected nothing (quantised weights are not read: take the model that they were made of)
+    "#);
     let workspace = Workspace::with_base();
     let vocabulary = workspace.text("base/vocab.txt") + "more\n";
     workspace.write("base/vocab.txt", vocabulary);

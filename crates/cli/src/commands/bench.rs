@@ -56,6 +56,7 @@ fn measure_model(command: &arguments::Bench, common: &Common) -> anyhow::Result<
         batch_size: command.batch_size,
         latency_tokens: command.latency_tokens,
         rounds: command.rounds,
+        steps: command.steps,
         training: command.training,
     };
     let base = command.base.as_deref();

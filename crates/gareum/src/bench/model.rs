@@ -49,9 +49,6 @@ const LATENCY_WARM_UP: usize = 10;
 /// A single text is not repeated for longer.
 const LATENCY_TIME: Duration = Duration::from_secs(10);
 
-/// Training steps that are timed, unless they take too long.
-const STEPS: usize = 20;
-
 /// Untimed training steps.
 const STEPS_WARM_UP: usize = 2;
 
@@ -94,6 +91,8 @@ pub struct BenchOptions {
     pub latency_tokens: usize,
     /// Passes over the texts.
     pub rounds: usize,
+    /// Training steps that are timed, unless they take too long.
+    pub steps: usize,
     /// Whether training is measured too.
     pub training: bool,
 }
@@ -541,7 +540,7 @@ fn training(
     let examples = with_made_up_labels(encoded, model.schema());
     let settings = TrainSettings {
         batch_size: options.batch_size,
-        max_steps: Some((STEPS_WARM_UP + STEPS) as u64),
+        max_steps: Some((STEPS_WARM_UP + options.steps) as u64),
         ..TrainSettings::default()
     };
     tensor::memory::reset_peak();
@@ -552,7 +551,7 @@ fn training(
     let mut reports = Vec::new();
     let timed = time(
         &mut gauge(precision),
-        STEPS,
+        options.steps,
         STEPS_TIME,
         |step| -> Result<f64, BenchError> {
             let step = STEPS_WARM_UP + step;

@@ -463,6 +463,10 @@ impl ModelConfig {
             found: model_type.to_owned(),
             supported: Family::MODEL_TYPES.map(|(name, _)| name).join(", "),
         })?;
+        if keys.present("quantization_config").is_some() {
+            let expected = "nothing (quantised weights are not read: take the model that they were made of)";
+            return Err(keys.error("quantization_config", expected));
+        }
         let mut parsed = family.read(&keys)?;
         let heads = parsed.num_attention_heads;
         if keys.present("head_dim").is_none() && !parsed.hidden_size.is_multiple_of(heads) {
