@@ -109,7 +109,15 @@ fn tried(workspace: &Workspace, model_type: &str, fixture: &str) -> BTreeSet<&'s
         let config = workspace.json(&format!("{output}/config.json"));
         assert_eq!(config["model_type"], model_type);
         assert_eq!(config["id2label"]["1"], "pos");
-        let evaluation = ["evaluate", "--quiet", "--json", "--model", &output, "--data", "reviews.csv"];
+        let evaluation = [
+            "evaluate",
+            "--quiet",
+            "--json",
+            "--model",
+            &output,
+            "--data",
+            "reviews.csv",
+        ];
         let loss = workspace.succeed(&evaluation).json()["loss"].as_f64().unwrap();
         assert!(loss.is_finite() && loss > 0.0, "{output}: {loss}");
         works.insert("save");

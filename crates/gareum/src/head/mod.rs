@@ -4,4 +4,4 @@ mod classifier;
 mod loss;
 
 pub(crate) use classifier::Head;
-pub use loss::loss;
+pub use loss::{LossOptions, balanced_weights, loss, loss_with};

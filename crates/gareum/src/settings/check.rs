@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{OneOrMany, Settings, SettingsError};
+use super::{ClassWeights, OneOrMany, Settings, SettingsError};
 use crate::data::encoding_of;
 
 impl Settings {
@@ -57,6 +57,35 @@ impl Settings {
             "train.warmup_ratio",
             warmup.to_string(),
             "a fraction from 0 to 1",
+        )?;
+        if let ClassWeights::Given(weights) = &train.class_weights {
+            for (label, &weight) in weights {
+                let found = format!("{weight} for `{label}`");
+                range(
+                    not_negative(weight),
+                    "train.class_weights",
+                    found,
+                    "numbers of at least 0",
+                )?;
+            }
+        }
+        range(
+            (0.0..1.0).contains(&train.label_smoothing),
+            "train.label_smoothing",
+            train.label_smoothing.to_string(),
+            "a rate in [0, 1)",
+        )?;
+        range(
+            not_negative(train.focal_gamma),
+            "train.focal_gamma",
+            train.focal_gamma.to_string(),
+            "a number of at least 0",
+        )?;
+        range(
+            train.focal_gamma == 0.0 || train.label_smoothing == 0.0,
+            "train.focal_gamma",
+            train.focal_gamma.to_string(),
+            "0 beside train.label_smoothing: the one makes a model surer than the other lets it become",
         )?;
         let norm = train.max_grad_norm;
         range(

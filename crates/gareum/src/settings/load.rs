@@ -198,6 +198,9 @@ fn parse_error(place: String, message: &str) -> SettingsError {
         _ if message.contains("LoraTargets") => {
             "expected `all-linear`, `default`, a list of names, or { regex = \"...\" }".to_owned()
         }
+        _ if message.contains("ClassWeights") => {
+            "expected `none`, `balanced`, or labels with numbers, such as { refund = 3.0 }".to_owned()
+        }
         _ if message.contains("AutoOrBool") => "expected `auto`, true or false".to_owned(),
         _ => message.trim().to_owned(),
     };
@@ -303,6 +306,22 @@ mod tests {
             (
                 "train.layer_decay=1.5",
                 "train.layer_decay is 1.5, expected a number above 0, at most 1",
+            ),
+            (
+                "train.class_weights=even",
+                "expected `none`, `balanced`, or labels with numbers, such as { refund = 3.0 }",
+            ),
+            (
+                "train.class_weights={refund = -1.0}",
+                "train.class_weights is -1 for `refund`, expected numbers of at least 0",
+            ),
+            (
+                "train.label_smoothing=1.0",
+                "train.label_smoothing is 1, expected a rate in [0, 1)",
+            ),
+            (
+                "train.focal_gamma=-1.0",
+                "train.focal_gamma is -1, expected a number of at least 0",
             ),
             ("lora.rank=0", "lora.rank is 0, expected at least 1"),
             ("lora.alpha=-2.0", "lora.alpha is -2, expected a number above 0"),

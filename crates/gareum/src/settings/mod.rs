@@ -322,6 +322,14 @@ pub struct TrainSettings {
     pub warmup_ratio: f64,
     /// What the learning rate does afterwards. Default `linear`.
     pub schedule: Schedule,
+    /// What classes count in the loss of training: `none` (each example the same), `balanced` (each class the same, by how many training
+    /// rows have it), or a table of labels and factors, `{ refund = 3.0 }`. Default `none`.
+    pub class_weights: ClassWeights,
+    /// The part of each target that is spread over all labels in training. Default 0.
+    pub label_smoothing: f64,
+    /// How much less examples count in training that are right already: (1 − p)^γ (Lin et al. 2017,
+    /// <https://arxiv.org/abs/1708.02002>). Default 0: as much.
+    pub focal_gamma: f64,
     /// Gradients are scaled down to this norm. Default 1.
     pub max_grad_norm: f64,
     /// What hidden states are kept and multiplied in. Default `auto`.
@@ -359,6 +367,9 @@ impl Default for TrainSettings {
             weight_decay: 0.01,
             warmup_ratio: 0.1,
             schedule: Schedule::Linear,
+            class_weights: ClassWeights::default(),
+            label_smoothing: 0.0,
+            focal_gamma: 0.0,
             max_grad_norm: 1.0,
             precision: PrecisionSetting::Auto,
             seed: 42,
@@ -368,6 +379,32 @@ impl Default for TrainSettings {
             save_total_limit: 1,
             early_stopping: EarlyStoppingSettings::default(),
         }
+    }
+}
+
+/// `train.class_weights`
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum ClassWeights {
+    /// `"none"` or `"balanced"`
+    Named(NamedWeights),
+    /// Of each label that is named; the others count 1.
+    Given(BTreeMap<String, f64>),
+}
+
+/// Weights of classes that have a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamedWeights {
+    /// Each example counts the same.
+    None,
+    /// Each class counts the same.
+    Balanced,
+}
+
+impl Default for ClassWeights {
+    fn default() -> Self {
+        Self::Named(NamedWeights::None)
     }
 }
 

@@ -52,6 +52,20 @@ pub enum TrainError {
         /// The layers of the model.
         most: usize,
     },
+    /// `train.class_weights` names a label that there is not.
+    #[error("train.class_weights: there is no label {}\nhint: the labels are {known}", found.join(", "))]
+    ClassWeights {
+        /// The names.
+        found: Vec<String>,
+        /// The labels.
+        known: String,
+    },
+    /// A setting for classes where numbers are predicted.
+    #[error("{key} is given, but what is predicted are numbers\nhint: remove it, or give labels")]
+    NotForNumbers {
+        /// The setting.
+        key: &'static str,
+    },
     /// The metric to watch does not exist for the task.
     #[error("train.early_stopping.monitor is `{found}`, expected one of {known}")]
     Monitor {

@@ -17,11 +17,11 @@ use super::features::Features;
 use super::memory::{Demand, Fit};
 use super::{EarlyStopping, Evaluation, Event, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay};
 use crate::data::{Target, Task};
-use crate::head;
+use crate::head::{self, LossOptions, balanced_weights};
 use crate::machine;
 use crate::metrics::Metrics;
 use crate::model::{Model, Noise};
-use crate::settings::{CheckpointActivations, TrainSettings};
+use crate::settings::{CheckpointActivations, ClassWeights, NamedWeights, TrainSettings};
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, micro_batches, shuffled_batches};
 
 /// A text ready for the model, with its label.
@@ -133,6 +133,8 @@ pub(super) struct Progress {
     outcome: (u64, u64, Duration),
     /// What a frozen encoder makes of training and validation examples.
     features: [Features; 2],
+    /// What the settings change about the loss.
+    loss_options: LossOptions,
 }
 
 impl Progress {
@@ -299,6 +301,49 @@ impl Trainer<'_> {
         })
     }
 
+    /// What the settings change about the loss.
+    fn loss_options(&self) -> Result<LossOptions, TrainError> {
+        let (settings, schema) = (self.settings, self.model.schema());
+        let none = ClassWeights::default();
+        if schema.task == Task::Regression {
+            let given = [
+                ("train.class_weights", settings.class_weights != none),
+                ("train.label_smoothing", settings.label_smoothing > 0.0),
+                ("train.focal_gamma", settings.focal_gamma > 0.0),
+            ];
+            if let Some((key, _)) = given.into_iter().find(|(_, is_given)| *is_given) {
+                return Err(TrainError::NotForNumbers { key });
+            }
+        }
+        let class_weights = match &settings.class_weights {
+            ClassWeights::Named(NamedWeights::None) => Vec::new(),
+            ClassWeights::Named(NamedWeights::Balanced) => {
+                let mut counts = vec![0; schema.num_labels()];
+                for example in self.train {
+                    for &class in example.target.ids() {
+                        counts[class as usize] += 1;
+                    }
+                }
+                balanced_weights(&counts, self.train.len() as u64, schema.task)
+            }
+            ClassWeights::Given(weights) => {
+                let unknown = weights.keys().filter(|name| !schema.names.contains(name));
+                let found: Vec<String> = unknown.map(|name| format!("`{name}`")).collect();
+                if !found.is_empty() {
+                    let known = schema.names.join(", ");
+                    return Err(TrainError::ClassWeights { found, known });
+                }
+                let weight = |name: &String| weights.get(name).copied().unwrap_or(1.0);
+                schema.names.iter().map(weight).collect()
+            }
+        };
+        Ok(LossOptions {
+            class_weights,
+            label_smoothing: settings.label_smoothing,
+            focal_gamma: settings.focal_gamma,
+        })
+    }
+
     /// Where the run begins: nothing done, or what the checkpoint says.
     pub(super) fn start(&mut self, plan: Plan) -> Result<Progress, TrainError> {
         let early = &self.settings.early_stopping;
@@ -376,6 +421,7 @@ impl Trainer<'_> {
             },
             outcome: (0, 0, Duration::ZERO),
             features: Default::default(),
+            loss_options: self.loss_options()?,
         })
     }
 
@@ -424,6 +470,8 @@ impl Trainer<'_> {
             .collect();
         progress.gradients.clear();
         let (mut loss, mut first_token) = (0.0, 0);
+        let (schema, options) = (self.model.schema().clone(), progress.loss_options.clone());
+        let normalizer = options.normalizer(batch.iter().map(|&index| &self.train[index].target), &schema);
         let memory = progress.memory;
         if self.settings.head_only {
             let [features, _] = &mut progress.features;
@@ -431,7 +479,7 @@ impl Trainer<'_> {
             let tape = Tape::recording();
             let logits = self.model.classify(&tape, tape.constant(features), 0, noise)?;
             let targets: Vec<&Target> = batch.iter().map(|&index| &self.train[index].target).collect();
-            let batch_loss = head::loss(&tape, &logits, &targets, self.model.schema(), batch.len())?;
+            let batch_loss = head::loss_with(&tape, &logits, &targets, &schema, &options, normalizer)?;
             loss = batch_loss.value().to_f64_vec()[0];
             first_token = lengths.iter().sum();
             tape.backward(&batch_loss, &mut progress.gradients)?;
@@ -450,7 +498,7 @@ impl Trainer<'_> {
                 false => Tape::recording(),
             };
             let logits = self.model.forward(&tape, &packed, noise)?;
-            let part_loss = head::loss(&tape, &logits, &targets, self.model.schema(), batch.len())?;
+            let part_loss = head::loss_with(&tape, &logits, &targets, &schema, &options, normalizer)?;
             loss += part_loss.value().to_f64_vec()[0];
             tape.backward(&part_loss, &mut progress.gradients)?;
         }

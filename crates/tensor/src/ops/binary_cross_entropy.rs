@@ -1,24 +1,35 @@
-//! `binary_cross_entropy_with_logits`: Σ (max(x, 0) − x t + ln(1 + e^−|x|)) / normaliser. Gradient: (σ(x) − t) /
-//! normaliser.
+//! `binary_cross_entropy_with_logits`: Σ over elements of what one costs, over a normaliser.
+//!
+//! With p = σ(x), target t and the label's weight w it costs −w t ln p − (1 − t) ln (1 − p), as PyTorch's `BCEWithLogitsLoss` has it with
+//! `pos_weight`, smoothed targets being t (1 − ε) + ε / 2; or, with focusing γ and q = p where t is 1 and 1 − p where it is 0,
+//! −(w if t is 1) (1 − q)^γ ln q (Lin et al. 2017). Gradients: (1 − t + w t) p − w t, and ± f′(q) q (1 − q) for f(q) = −(1 − q)^γ ln q.
 
+use super::cross_entropy::{Emphasis, focal};
 use crate::ops::with_real;
 use crate::{Error, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "binary_cross_entropy_with_logits";
 
-/// The negative log-likelihood of independent yes/no targets, divided by `normalizer`: the number of elements of the whole
-/// batch for a mean, so that the losses of its parts add up.
+/// What independent yes/no targets cost under `emphasis`, whose weights are those of yes, divided by `normalizer`: the number of
+/// elements of the whole batch for a mean, so that the losses of its parts add up.
 ///
 /// # Shapes
-/// `logits`: any; `targets`: as many values in `[0, 1]`. Returns one element.
+/// `logits`: `[batch, labels]`; `targets`: as many values in `[0, 1]`. Returns one element.
 ///
 /// # Errors
 /// [`Error::Shape`] if the counts differ.
-pub fn binary_cross_entropy_with_logits(tape: &Tape, logits: &Var, targets: &[f32], normalizer: f64) -> Result<Var> {
-    with_real!(NAME, logits.value(), T => run::<T>(tape, logits, targets, normalizer))
+pub fn binary_cross_entropy_with_logits(
+    tape: &Tape,
+    logits: &Var,
+    targets: &[f32],
+    emphasis: Emphasis<'_>,
+    normalizer: f64,
+) -> Result<Var> {
+    with_real!(NAME, logits.value(), T => run::<T>(tape, logits, targets, emphasis, normalizer))
 }
 
-fn run<T: Real>(tape: &Tape, logits: &Var, targets: &[f32], normalizer: f64) -> Result<Var> {
+fn run<T: Real>(tape: &Tape, logits: &Var, targets: &[f32], emphasis: Emphasis<'_>, normalizer: f64) -> Result<Var> {
+    let [_, labels] = logits.dims2(NAME, "logits")?;
     let values = logits.value().to_f64_vec();
     if values.len() != targets.len() {
         return Err(Error::shape(
@@ -28,22 +39,37 @@ fn run<T: Real>(tape: &Tape, logits: &Var, targets: &[f32], normalizer: f64) -> 
             format_args!("{} values", values.len()),
         ));
     }
-    let terms = values
-        .iter()
-        .zip(targets)
-        .map(|(&x, &t)| x.max(0.0) - x * t as f64 + (-x.abs()).exp().ln_1p());
-    let loss = terms.sum::<f64>() / normalizer;
-    let targets = targets.to_vec();
+    emphasis.check(NAME, labels)?;
+    let elements = values.iter().zip(targets).enumerate();
+    let costs = elements.map(|(index, (&x, &target))| cost(x, target.into(), index % labels, emphasis));
+    let (costs, slopes): (Vec<f64>, Vec<f64>) = costs.map(|[cost, slope]| (cost, slope)).unzip();
+    let loss = costs.into_iter().sum::<f64>() / normalizer;
     Ok(tape.push(Tensor::scalar(T::from_f64(loss)), &[logits], || {
         let (shape, logits) = (logits.value().shape().to_vec(), logits.destination());
         move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
             let factor = gradient.to_f64_vec()[0] / normalizer;
-            let derivative = |(x, t): (&f64, &f32)| T::from_f64((1.0 / (1.0 + (-x).exp()) - *t as f64) * factor);
-            let values = values.iter().zip(&targets).map(derivative).collect();
+            let values = slopes.iter().map(|slope| T::from_f64(slope * factor)).collect();
             gradients.add::<T>(&logits, Tensor::from_vec(values, &shape)?);
             Ok(())
         }
     }))
+}
+
+/// What an element costs, and its gradient.
+fn cost(x: f64, target: f64, label: usize, emphasis: Emphasis<'_>) -> [f64; 2] {
+    let weight = emphasis.weight(label);
+    // −ln σ(x)
+    let softplus = |x: f64| (-x).max(0.0) + (-x.abs()).exp().ln_1p();
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    if emphasis.focal_gamma > 0.0 {
+        let (sign, weight) = if target > 0.5 { (1.0, weight) } else { (-1.0, 1.0) };
+        let (q, rest) = (sigmoid(sign * x), sigmoid(-sign * x));
+        let [loss, slope] = focal(q, -softplus(sign * x), emphasis.focal_gamma);
+        return [weight * loss, sign * weight * slope * rest];
+    }
+    let target = target * (1.0 - emphasis.label_smoothing) + emphasis.label_smoothing / 2.0;
+    let (yes, no) = (weight * target, 1.0 - target);
+    [yes * softplus(x) + no * softplus(-x), (yes + no) * sigmoid(x) - yes]
 }
 
 #[cfg(test)]
@@ -54,15 +80,32 @@ mod tests {
     #[test]
     fn gradients() {
         check(vec![normal(1, &[2, 3])], |tape, inputs| {
-            binary_cross_entropy_with_logits(tape, &inputs[0], &[1.0, 0.0, 0.0, 1.0, 1.0, 0.3], 6.0)
+            binary_cross_entropy_with_logits(
+                tape,
+                &inputs[0],
+                &[1.0, 0.0, 0.0, 1.0, 1.0, 0.3],
+                Emphasis::default(),
+                6.0,
+            )
         });
+        let weights = [0.5, 3.0, 1.5];
+        for (label_smoothing, focal_gamma) in [(0.0, 0.0), (0.1, 0.0), (0.0, 2.0), (0.0, 0.5)] {
+            let emphasis = Emphasis {
+                weights: &weights,
+                label_smoothing,
+                focal_gamma,
+            };
+            check(vec![normal(1, &[2, 3])], |tape, inputs| {
+                binary_cross_entropy_with_logits(tape, &inputs[0], &[1.0, 0.0, 0.0, 1.0, 1.0, 0.0], emphasis, 6.0)
+            });
+        }
     }
 
     #[test]
     fn huge_logits_stay_finite() {
         let tape = Tape::inference();
         let logits = tape.constant(Tensor::from_vec(vec![1e30f32, -1e30], &[1, 2]).unwrap());
-        let loss = binary_cross_entropy_with_logits(&tape, &logits, &[1.0, 0.0], 2.0).unwrap();
+        let loss = binary_cross_entropy_with_logits(&tape, &logits, &[1.0, 0.0], Emphasis::default(), 2.0).unwrap();
         assert_eq!(loss.value().to_f64_vec(), [0.0]);
     }
 }

@@ -31,7 +31,7 @@ pub use attention::{AttentionShape, attention};
 pub use binary_cross_entropy::binary_cross_entropy_with_logits;
 pub use convert::to_dtype;
 pub use convolution::convolution;
-pub use cross_entropy::cross_entropy;
+pub use cross_entropy::{Emphasis, cross_entropy};
 pub use disentangled_attention::{RelativePositions, disentangled_attention, disentangled_scale};
 pub(crate) use disentangled_attention::{position_sums, workspace_bytes as disentangled_attention_workspace_bytes};
 pub use dropout::dropout;

@@ -1,0 +1,70 @@
+"""What PyTorch makes of the losses that training may use: fixtures/losses.json.
+
+Usage: python tests/reference/losses.py
+
+Cross-entropy with weights of classes and label smoothing, binary cross-entropy with weights of positives and smoothed targets, and the focal loss of both, each with its
+gradient in float64. The focal losses are written out here, since PyTorch has none.
+"""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as functional
+
+OUTPUT = Path(__file__).parent / "fixtures" / "losses.json"
+ROWS, LABELS = 5, 4
+WEIGHTS = [0.5, 2.0, 1.0, 3.5]
+OPTIONS = [  # weights, label smoothing, gamma
+    (False, 0.0, 0.0),
+    (True, 0.0, 0.0),
+    (False, 0.1, 0.0),
+    (True, 0.2, 0.0),
+    (False, 0.0, 2.0),
+    (True, 0.0, 0.5),
+]
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    rng = np.random.default_rng(23)
+    logits = rng.normal(0, 2, (ROWS, LABELS))
+    classes = rng.integers(0, LABELS, ROWS)
+    indicators = rng.integers(0, 2, (ROWS, LABELS)).astype(np.float64)
+    cases = []
+    for has_weights, smoothing, gamma in OPTIONS:
+        weights = torch.tensor(WEIGHTS if has_weights else [1.0] * LABELS, dtype=torch.float64)
+        options = {"class_weights": WEIGHTS if has_weights else [], "label_smoothing": smoothing, "focal_gamma": gamma}
+        single = lambda x: single_label(x, torch.tensor(classes), weights, smoothing, gamma)
+        several = lambda x: multi_label(x, torch.tensor(indicators), weights, smoothing, gamma)
+        cases.append(options | {"single_label": solved(single, logits), "multi_label": solved(several, logits)})
+    fixture = {"logits": logits.tolist(), "classes": classes.tolist(), "indicators": indicators.tolist(), "cases": cases}
+    OUTPUT.write_text(json.dumps(fixture) + "\n")
+    print(f"{OUTPUT.name}: {len(cases)} cases, {OUTPUT.stat().st_size / 1000:.0f} kB")
+
+
+def single_label(logits, classes, weights, smoothing, gamma):
+    if gamma == 0:
+        return functional.cross_entropy(logits, classes, weight=weights, label_smoothing=smoothing)
+    p = logits.softmax(-1)[torch.arange(len(classes)), classes]
+    return (weights[classes] * -((1 - p) ** gamma) * p.log()).sum() / weights[classes].sum()
+
+
+def multi_label(logits, targets, weights, smoothing, gamma):
+    if gamma == 0:
+        targets = targets * (1 - smoothing) + smoothing / 2
+        return functional.binary_cross_entropy_with_logits(logits, targets, pos_weight=weights)
+    q = torch.where(targets > 0, logits.sigmoid(), (-logits).sigmoid())
+    return (torch.where(targets > 0, weights, 1.0) * -((1 - q) ** gamma) * q.log()).mean()
+
+
+def solved(loss, logits: np.ndarray) -> dict:
+    values = torch.tensor(logits, dtype=torch.float64, requires_grad=True)
+    found = loss(values)
+    found.backward()
+    return {"loss": found.item(), "gradient": values.grad.tolist()}
+
+
+if __name__ == "__main__":
+    main()
