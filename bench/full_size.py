@@ -24,7 +24,7 @@ MODELS = {  # transformers class prefix, config
     "bert-base": ("Bert", dict(vocab_size=35000)),
     "deberta-v3-base": (
         "DebertaV2",
-        dict(vocab_size=128100, type_vocab_size=0, position_biased_input=False, relative_attention=True, pos_att_type="p2c|c2p")
+        dict(vocab_size=128100, hidden_size=768, num_hidden_layers=12, num_attention_heads=12, intermediate_size=3072, type_vocab_size=0, position_biased_input=False, relative_attention=True, pos_att_type="p2c|c2p")
         | dict(share_att_key=True, position_buckets=256, norm_rel_ebd="layer_norm", max_relative_positions=-1, layer_norm_eps=1e-7),
     ),
     "bart-base": (

@@ -229,7 +229,7 @@ impl TrainingProgress {
                     false => self.line(told),
                 }
             }
-            Event::Saved(_) => {}
+            Event::Saved(_) | Event::Logged(_) => {}
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));
             }

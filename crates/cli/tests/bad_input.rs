@@ -276,7 +276,7 @@ fn settings_that_are_wrong() {
     };
     assert_snapshot!(settings("[train]\nepochs = 3\nlearning_rte = 1e-5\n"), @"
     exit 2
-    error: gareum.toml:3: unknown field `learning_rte`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
+    error: gareum.toml:3: unknown field `learning_rte`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `class_weights`, `label_smoothing`, `focal_gamma`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
     hint: did you mean `learning_rate`?
     ");
     assert_snapshot!(settings("[trian]\nepochs = 3\n"), @"
@@ -322,7 +322,7 @@ fn settings_that_are_wrong() {
     ");
     assert_snapshot!(settings("[train]\nmax_length = 64\n"), @"
     exit 2
-    error: gareum.toml:2: unknown field `max_length`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
+    error: gareum.toml:2: unknown field `max_length`, expected one of `epochs`, `max_steps`, `batch_size`, `micro_batch_tokens`, `memory`, `checkpoint_activations`, `learning_rate`, `layer_decay`, `freeze_embeddings`, `freeze_layers`, `head_only`, `weight_decay`, `warmup_ratio`, `schedule`, `class_weights`, `label_smoothing`, `focal_gamma`, `max_grad_norm`, `precision`, `seed`, `logging_steps`, `eval_steps`, `save_steps`, `save_total_limit`, `early_stopping`
     hint: did you mean `model.max_length`?
     ");
     assert_snapshot!(Workspace::with_base().fail(&["train", "reviews.csv"]), @"

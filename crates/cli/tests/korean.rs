@@ -152,6 +152,7 @@ fn help_of_the_program() {
       train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
       evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
       predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+      merge       어댑터를 기반 모델과 합쳐 일반 모델로 만듭니다
       bench       이 컴퓨터에서 모델이 얼마나 빠른지, 프로세서가 어디까지 낼 수 있는지 측정합니다
       doctor      이 컴퓨터의 사양과 gareum이 쓰는 방식, 더 낫게 할 점을 알려 줍니다
       help        이 도움말이나 명령의 도움말을 보여 줍니다
@@ -242,6 +243,7 @@ fn help_of_a_command() {
 
     옵션:
           --model <DIR|NAME>       모델 디렉터리, 또는 허브에 있는 모델의 이름
+          --base <DIR>             어댑터의 기반 모델 디렉터리 [기본값: 어댑터에 적힌 위치]
       -i, --input <FILE>           텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
       -o, --output <FILE>          결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
                                    [기본값: -]
@@ -292,6 +294,8 @@ fn a_run_from_training_to_prediction() {
         에포크 [N] (스텝 11)  검증 loss [N]  accuracy [N]  macro_f1 [N]
         에포크 [N] (스텝 22)  검증 loss [N]  accuracy [N]  macro_f1 [N]
         헤드는 무작위 가중치에서 학습했습니다: classifier.weight, classifier.bias
+        정확도 [N], 매크로 F1 [N], 라벨 2개: 우연보다 나을 것이 없습니다
+        모든 행을 `neg` 라벨로 예측합니다. 지금 train.learning_rate: 3e-2. 이 값을 바꾸거나, train.warmup_ratio를 높이거나, train.class_weights를 balanced로 두세요
         22스텝, [N]초: 초당 예제 [N]개, 토큰 [N]개, 최대 메모리 [N] GiB
         저장 위치: model
         ");

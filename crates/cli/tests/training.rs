@@ -6,7 +6,7 @@ use gareum::data::{Input, Task};
 use gareum::predict::{Description, Predictor};
 use gareum::settings::PrecisionSetting;
 use serde_json::{Value, json};
-use workspace::{Workspace, csv, encoder, reviews, training};
+use workspace::{Workspace, csv, encoder, json_lines, reviews, training};
 
 const MODEL_FILES: [&str; 9] = [
     "README.md",
@@ -374,38 +374,65 @@ fn saved_settings_train_the_same_model_again() {
 }
 
 #[test]
-fn every_family_trains_on_its_own_files() {
+fn weights_of_classes_decide_what_is_learnt() {
     let workspace = Workspace::with_base();
-    for (family, more) in [
-        (
-            "roberta",
-            json!({"max_position_embeddings": 34, "type_vocab_size": 1, "pad_token_id": 1}),
-        ),
-        ("electra", json!({"embedding_size": 8})),
-        (
-            "distilbert",
-            json!({"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}),
-        ),
-    ] {
-        let mut config = encoder();
-        config.insert("model_type".to_owned(), json!(family));
-        config.extend(more.as_object().unwrap().clone());
-        workspace.base_of(family, config);
-        workspace.train(
-            "reviews.csv",
-            &format!("{family}-model"),
-            &["--model", family, "--epochs", "1"],
-        );
-        let evaluated = workspace
-            .succeed(&[
-                "evaluate",
-                "--json",
-                "--model",
-                &format!("{family}-model"),
-                "--data",
-                "reviews.csv",
-            ])
-            .json();
-        assert!(number(&evaluated["loss"]) > 0.0, "{family}: {evaluated}");
-    }
+    let found = |weights: &str| -> usize {
+        let setting = format!("train.class_weights={weights}");
+        workspace.train("reviews.csv", "weighted", &["--set", &setting, "--epochs", "1"]);
+        let lines = workspace
+            .succeed(&["predict", "--quiet", "--model", "weighted", "--input", "reviews.csv"])
+            .json_lines();
+        lines.iter().filter(|line| number(&line["scores"]["pos"]) > 0.5).count()
+    };
+    assert_eq!((found("{ pos = 0.0 }"), found("{ neg = 0.0 }")), (0, 144));
+    let weights = ["--set", "train.class_weights={ good = 2.0 }"];
+    let error = workspace.fail(&training("reviews.csv", "other", &weights));
+    assert!(
+        error.ends_with("error: train.class_weights: there is no label `good`\nhint: the labels are neg, pos\n"),
+        "{error}"
+    );
+    let rows = reviews().into_iter().zip(0..);
+    let rows: Vec<_> = rows
+        .map(|(row, index)| vec![row[0].clone(), format!("{}.5", index % 7)])
+        .collect();
+    workspace.write("stars.csv", csv(&["text", "stars"], &rows));
+    let error = workspace.fail(&training("stars.csv", "other", &["--set", "train.label_smoothing=0.1"]));
+    assert!(
+        error.contains("train.label_smoothing is given, but what is predicted are numbers"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_run_is_logged_while_it_goes_on_and_diagnosed_at_its_end() {
+    let workspace = Workspace::with_base();
+    let settings = [
+        "--epochs",
+        "8",
+        "--set",
+        "train.logging_steps=5",
+        "--set",
+        "train.learning_rate=0.01",
+    ];
+    let mut arguments = training("reviews.csv", "model", &settings);
+    arguments.retain(|argument| *argument != "--quiet");
+    let told = workspace.succeed(&arguments).stderr;
+    assert!(told.contains("with 2 labels: excellent"), "{told}");
+    assert_eq!(workspace.json("model/metrics.json")["diagnosis"]["level"], "excellent");
+    let history = workspace.json("model/trainer_state.json")["log_history"].clone();
+    let lines = json_lines(&workspace.text("model/log.jsonl"));
+    assert_eq!(&lines, history.as_array().unwrap());
+    let events = workspace.bytes("model/runs/events.out.tfevents.gareum");
+    let count = |name: &[u8]| events.windows(name.len()).filter(|bytes| bytes == &name).count();
+    let of = |key: &str| lines.iter().filter(|entry| entry.get(key).is_some()).count();
+    assert_eq!(
+        (count(b"train/loss"), count(b"eval/macro_f1")),
+        (of("loss"), of("eval_macro_f1"))
+    );
+    assert!(of("loss") > 2 && of("eval_macro_f1") > 2);
+
+    // One that learns nothing hears so.
+    arguments.extend(["--set", "train.learning_rate=1e-9"]);
+    let told = workspace.succeed(&arguments).stderr;
+    assert!(told.contains("every row gets the label"), "{told}");
 }

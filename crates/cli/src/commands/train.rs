@@ -83,6 +83,10 @@ fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode {
     } else if let Some(metrics) = report.test.as_ref().or(outcome.best.as_ref()) {
         println!("{}", metrics.to_table());
     }
+    if let Some(diagnosis) = &report.diagnosis {
+        display.note(diagnosis);
+        diagnosis.findings.iter().for_each(|finding| display.note(finding));
+    }
     let seconds = outcome.step_time.as_secs_f64().max(1e-9);
     let memory = gareum::machine::peak_memory_bytes().map_or(String::new(), |bytes| {
         format!(", peak memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64)

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::{Map, Value};
+
 use super::memory::MemoryPlan;
 use super::trainer::{Plan, StepReport};
 use crate::metrics::Metrics;
@@ -66,6 +68,8 @@ pub enum Event<'a> {
         /// How many of them got other labels.
         differing: usize,
     },
+    /// The log has new entries at its end; of a resumed run first those of before.
+    Logged(&'a [Map<String, Value>]),
     /// A checkpoint was written.
     Saved(&'a Path),
     /// No gain for longer than patience lasts.

@@ -2,12 +2,14 @@
 //! (`early_stopping.rs`), and a whole run from settings to a model directory (`run.rs`).
 
 mod checkpoint;
+mod diagnosis;
 mod dry_run;
 mod early_stopping;
 mod error;
 mod evaluate;
 mod event;
 mod features;
+mod logs;
 mod memory;
 mod run;
 mod schedule;
@@ -16,6 +18,7 @@ mod state;
 mod trainer;
 mod walk;
 
+pub use diagnosis::{Diagnosis, Finding, Level};
 pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;

@@ -7,7 +7,9 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::checkpoint::{self, write_json};
-use super::{EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
+use super::diagnosis::TRAIN_SAMPLE;
+use super::logs::Logs;
+use super::{Diagnosis, EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
     ReadOptions, Records, SchemaSource, Split, SplitOptions, clean, keep_together, leaks, split,
@@ -173,6 +175,8 @@ pub struct RunReport {
     pub truncated: (usize, usize),
     /// What was drawn at random or left unused of the checkpoint.
     pub notes: LoadNotes,
+    /// What the figures mean; `None` without validation and test rows, and for other tasks than single labels.
+    pub diagnosis: Option<Diagnosis>,
     /// The model directory.
     pub directory: PathBuf,
 }
@@ -338,12 +342,24 @@ pub fn train_and_save(
         checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
         resume: resume.as_deref(),
     };
-    let outcome = trainer.run(observe, options.stop)?;
+    let mut logs = Logs::create(&directory)?;
+    let mut unlogged = None;
+    let mut follow = |event: Event<'_>| {
+        if let Event::Logged(history) = event
+            && unlogged.is_none()
+        {
+            // A log that cannot be written is told once the model is saved.
+            unlogged = logs.follow(history).err();
+        }
+        observe(event);
+    };
+    let outcome = trainer.run(&mut follow, options.stop)?;
     let mut report = RunReport {
         outcome,
         test: None,
         truncated: (truncated, train.len()),
         notes: LoadNotes::default(),
+        diagnosis: None,
         directory: directory.clone(),
     };
     if report.outcome.interrupted {
@@ -364,8 +380,24 @@ pub fn train_and_save(
         let mut progress = |done: usize| observe(Event::Evaluating { done, total });
         report.test = Some(evaluate(&model, &test, max_tokens, &mut progress)?.metrics);
     }
+    if let Some(unseen) = report.outcome.best.as_ref().or(report.test.as_ref()) {
+        let sample: Vec<EncodedExample> = sample_of(&train, TRAIN_SAMPLE);
+        let total = sample.len();
+        let mut progress = |done: usize| observe(Event::Evaluating { done, total });
+        let seen = evaluate(&model, &sample, max_tokens, &mut progress)?;
+        report.diagnosis = Diagnosis::new(model.schema(), &sample, &seen, unseen, settings.train.learning_rate);
+    }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
-    Ok(report)
+    match unlogged {
+        Some(error) => Err(error.into()),
+        None => Ok(report),
+    }
+}
+
+/// Evenly spaced examples, at most so many.
+fn sample_of(examples: &[EncodedExample], most: usize) -> Vec<EncodedExample> {
+    let every = examples.len().div_ceil(most).max(1);
+    examples.iter().step_by(every).cloned().collect()
 }
 
 /// How many examples get other labels when the model computes in `f32`.
@@ -429,7 +461,7 @@ fn save(
             "labels": prepared.schema,
         }),
     };
-    let metrics = json!({ "validation": report.outcome.best, "test": report.test });
+    let metrics = json!({ "validation": report.outcome.best, "test": report.test, "diagnosis": report.diagnosis });
     tokenizer.save(directory, settings.model.max_length)?;
     write_json(&directory.join(Description::FILE), &description)?;
     write_json(&directory.join("metrics.json"), &metrics)?;

@@ -189,6 +189,7 @@ impl Trainer<'_> {
                 ("micro_batch_tokens".to_owned(), json!(now)),
             ]);
         }
+        observe(Event::Logged(&progress.state.log_history));
         let (mut interrupted, mut stopped_early) = (false, false);
         let mut epoch_batches = (u64::MAX, Vec::new());
         while progress.state.global_step < plan.total_steps {
@@ -212,6 +213,7 @@ impl Trainer<'_> {
                 stopped_early = self.evaluate(&mut progress, observe)? && self.settings.early_stopping.enabled;
             }
             let due = step.is_multiple_of(self.settings.save_steps.unwrap_or(plan.eval_steps));
+            observe(Event::Logged(&progress.state.log_history));
             if due || is_last || stopped_early {
                 self.save(&mut progress, observe)?;
             }
@@ -241,6 +243,7 @@ impl Trainer<'_> {
             ("train_samples_per_second".to_owned(), json!(examples as f64 / seconds)),
             ("train_steps_per_second".to_owned(), json!(steps as f64 / seconds)),
         ]);
+        observe(Event::Logged(&progress.state.log_history));
         Ok(Outcome {
             state: progress.state,
             interrupted,
