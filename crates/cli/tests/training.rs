@@ -6,7 +6,7 @@ use gareum::data::{Input, Task};
 use gareum::predict::{Description, Predictor};
 use gareum::settings::PrecisionSetting;
 use serde_json::{Value, json};
-use workspace::{Workspace, csv, encoder, json_lines, reviews, training};
+use workspace::{Workspace, csv, json_lines, reviews, training};
 
 const MODEL_FILES: [&str; 9] = [
     "README.md",
