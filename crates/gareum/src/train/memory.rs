@@ -1,7 +1,7 @@
 //! How much memory a run will take, worked out from sizes alone before anything is computed, and how it is kept within a
 //! limit: [`Demand::fit`] chooses how many tokens go through the model at a time.
 //!
-//! Not here: what a pass through the model takes (`walk.rs`), and what the machine has (`machine.rs`).
+//! Not here: what a pass through the model takes (`walk/`), and what the machine has (`machine.rs`).
 
 use serde::{Deserialize, Serialize};
 use tensor::memory::SLACK_SHARE;
