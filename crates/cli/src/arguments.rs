@@ -167,6 +167,10 @@ pub struct Train {
     /// Go on from a checkpoint-N directory, or from the latest one in a directory (default: the output directory)
     #[arg(long, value_name = "DIR")]
     pub resume: Option<Option<PathBuf>>,
+    /// Train with so many seeds, from train.seed on, each into a directory of its own below the output directory, and tell mean and
+    /// deviation; --resume takes up what is there
+    #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "dry_run")]
+    pub seeds: Option<usize>,
     /// Say what memory and time the run would take, from an estimate and a few steps; nothing is written
     #[arg(long)]
     pub dry_run: bool,

@@ -436,3 +436,39 @@ fn a_run_is_logged_while_it_goes_on_and_diagnosed_at_its_end() {
     let told = workspace.succeed(&arguments).stderr;
     assert!(told.contains("every row gets the label"), "{told}");
 }
+
+#[test]
+fn seeds_are_told_with_their_mean_and_deviation_and_taken_up() {
+    let workspace = Workspace::with_base();
+    let told = workspace.train("reviews.csv", "models", &["--seeds", "2", "--set", "train.seed=7"]);
+    assert!(
+        told.stdout.contains("test, 2 seeds: mean ± standard deviation"),
+        "{}",
+        told.stdout
+    );
+    let summary = workspace.json("models/seeds.json");
+    assert_eq!(summary["seeds"], json!([7, 8]));
+    let values: Vec<f64> = [7, 8]
+        .iter()
+        .map(|seed| number(&workspace.json(format!("models/seed-{seed}/metrics.json").as_str())["test"]["loss"]))
+        .collect();
+    let spread = &summary["test"]["loss"];
+    assert_eq!(spread["values"], json!(values));
+    assert!((number(&spread["mean"]) - (values[0] + values[1]) / 2.0).abs() < 1e-12);
+
+    // The second was killed before its end.
+    let before = workspace.bytes("models/seed-8/model.safetensors");
+    for file in ["model.safetensors", "metrics.json"] {
+        std::fs::remove_file(workspace.path("models/seed-8").join(file)).unwrap();
+    }
+    std::fs::remove_file(workspace.path("models/seeds.json")).unwrap();
+    workspace.train(
+        "reviews.csv",
+        "models",
+        &["--seeds", "2", "--set", "train.seed=7", "--resume"],
+    );
+    assert_eq!(workspace.bytes("models/seed-8/model.safetensors"), before);
+    assert_eq!(workspace.json("models/seeds.json"), summary);
+    let other = training("reviews.csv", "models", &["--seeds", "2", "--resume", "elsewhere"]);
+    assert!(workspace.fail(&other).contains("give --resume without a value"));
+}

@@ -9,6 +9,7 @@ pub mod init;
 pub mod merge;
 pub mod predict;
 pub mod quickstart;
+mod seeds;
 pub mod train;
 
 use std::path::Path;

@@ -42,6 +42,9 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
         resume: resume.map(PathBuf::as_path),
         stop: &stop,
     };
+    if let Some(seeds) = command.seeds {
+        return super::seeds::run(&settings, &prepared, seeds, &options, common);
+    }
     let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
     progress.finish();
     let report = result?;
@@ -64,7 +67,7 @@ pub fn describe(display: Display, prepared: &Prepared) {
 }
 
 /// Says how the run came out.
-fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode {
+pub fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode {
     let outcome = &report.outcome;
     if !report.notes.fresh.is_empty() {
         display.note(format_args!(

@@ -12,6 +12,7 @@ mod confusion_matrix;
 mod error;
 mod regression;
 mod report;
+mod spread;
 mod table;
 
 pub use accuracy::{accuracy, hamming_loss, log_loss};
@@ -19,6 +20,7 @@ pub use confusion_matrix::{ConfusionMatrix, LabelConfusions};
 pub use error::MetricsError;
 pub use regression::{mean_absolute_error, mean_squared_error, pearson, r2_score, spearman};
 pub use report::{ClassificationReport, Scores, Summary};
+pub use spread::Spread;
 
 /// Everything measured on one set of predictions: the content of `metrics.json`, with `task` beside the fields of the task's struct.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -175,10 +175,9 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     let (fits, memory) = (fit.holds(), fit.estimate);
     let max_tokens = fit.plan.micro_batch_tokens;
     let others = other_ways(trainer.model, settings, &notes)?;
-    let others = others
-        .iter()
-        .map(|model| trainer.fit_of(model, &progress, &plan).estimate);
-    let others: Vec<_> = others.collect();
+    // Each is gone before a step is taken.
+    let estimate = |model: Model| trainer.fit_of(&model, &progress, &plan).estimate;
+    let others: Vec<_> = others.into_iter().map(estimate).collect();
     let available_bytes = machine::available_memory_bytes();
     let is_free = available_bytes
         .zip(resident)

@@ -15,7 +15,7 @@ use tensor::DType;
 use tensor::cpu::rows_per_task;
 use tensor::memory::stored_bytes;
 
-use crate::model::{LayerLayout, Model, ModelConfig, TrainedStack};
+use crate::model::{Model, ModelConfig, TrainedStack};
 use crate::train::memory::PassSize;
 
 /// What is in use, and the most that has been.
