@@ -93,6 +93,13 @@ pub struct Columns {
     pub group: Option<usize>,
 }
 
+/// As [`Columns`], of a file that may be without labels.
+pub(crate) struct FoundColumns {
+    pub inputs: Vec<InputColumns>,
+    pub label: Option<LabelColumns>,
+    pub group: Option<usize>,
+}
+
 /// Where the labels are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LabelColumns {
@@ -127,6 +134,31 @@ impl ColumnRequest {
     /// [`DataError`] if a named column is absent, or detection finds none or several.
     pub fn resolve(&self, records: &Records) -> Result<Columns, DataError> {
         let header = Header { records };
+        let found = self.find(&header)?;
+        let label = found.label.ok_or_else(|| header.undetected("label", "--label"))?;
+        Ok(Columns {
+            inputs: found.inputs,
+            label,
+            group: found.group,
+        })
+    }
+
+    /// As [`ColumnRequest::resolve`] for a file that may be without labels: there is none where none is named and none recognised.
+    ///
+    /// # Errors
+    /// As [`ColumnRequest::resolve`]; also where several columns could be the label.
+    pub(crate) fn resolve_if_labelled(&self, records: &Records) -> Result<FoundColumns, DataError> {
+        if self.text.is_empty() && self.text_pair.is_none() && records.columns().len() == 1 {
+            return Ok(FoundColumns {
+                inputs: vec![self.resolve_inputs(records)?],
+                label: None,
+                group: None,
+            });
+        }
+        self.find(&Header { records })
+    }
+
+    fn find(&self, header: &Header<'_>) -> Result<FoundColumns, DataError> {
         let named = |names: &[String], role| {
             let positions = names.iter().map(|name| header.named(name, role));
             positions.collect::<Result<Vec<_>, _>>()
@@ -143,9 +175,9 @@ impl ColumnRequest {
             .transpose()?;
         let labels = label.as_ref().map_or(&[][..], LabelColumns::positions);
         let inputs = match self.text.as_slice() {
-            [] | [_] => vec![self.inputs(&header, &[labels, group.as_slice()].concat())?],
+            [] | [_] => vec![self.inputs(header, &[labels, group.as_slice()].concat())?],
             names => {
-                let text_pair = self.pair(&header)?;
+                let text_pair = self.pair(header)?;
                 let texts = named(names, "text")?.into_iter();
                 texts.map(|text| InputColumns { text, text_pair }).collect()
             }
@@ -154,14 +186,18 @@ impl ColumnRequest {
         used.extend(inputs.first().and_then(|inputs| inputs.text_pair));
         used.extend(group);
         let label = match label {
-            Some(label) => label,
-            None => LabelColumns::Single(header.detect(&LABELS, &used, "label", "--label")?),
+            Some(label) => Some(label),
+            None => match header.detect(&LABELS, &used, "label", "--label") {
+                Ok(position) => Some(LabelColumns::Single(position)),
+                Err(DataError::UndetectedColumn { .. }) => None,
+                Err(error) => return Err(error),
+            },
         };
         // Rows may well be grouped by their label or by their text.
         used.retain(|position| Some(*position) != group);
-        used.extend(label.positions());
+        used.extend(label.iter().flat_map(LabelColumns::positions));
         header.distinct(used)?;
-        Ok(Columns { inputs, label, group })
+        Ok(FoundColumns { inputs, label, group })
     }
 
     /// As [`ColumnRequest::resolve`] without a label; the only column of a file is its text whatever its name.
@@ -342,13 +378,16 @@ impl Header<'_> {
                 several => return Err(self.ambiguous(several, role, format!("name one with `{flag} NAME`"))),
             }
         }
-        let hint = self.header_hint(&format!("name it with `{flag} NAME`"));
-        Err(DataError::UndetectedColumn {
+        Err(self.undetected(role, flag))
+    }
+
+    fn undetected(&self, role: &'static str, flag: &'static str) -> DataError {
+        DataError::UndetectedColumn {
             path: self.path(),
             role,
             columns: self.all(),
-            hint,
-        })
+            hint: self.header_hint(&format!("name it with `{flag} NAME`")),
+        }
     }
 
     fn matching(&self, matches: impl Fn(&str) -> bool) -> Vec<usize> {

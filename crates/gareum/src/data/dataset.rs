@@ -9,6 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::error::listed;
 use super::label_values::{LabelIndex, RawLabel, infer};
 use super::{
     ColumnRequest, DataError, FileFormat, Input, LabelColumns, LabelMap, LabelSchema, NormalizeStep, Place,
@@ -185,11 +186,11 @@ impl Dataset {
             LabelColumns::Single(_) => label_columns.first().cloned(),
             LabelColumns::Indicators(_) => None,
         };
-        let examples = rows.examples(
-            &LabelIndex::new(&schema, separator.as_deref(), map),
-            records.path(),
-            label_column,
-        )?;
+        let index = LabelIndex::new(&schema, separator.as_deref(), map);
+        if let Some(map) = map {
+            rows.check_mapped(&index, map, records.path(), label_column.clone())?;
+        }
+        let examples = rows.examples(&index, records.path(), label_column)?;
         let is_invisible = |example: &&Example| {
             let texts = std::iter::once(example.text.as_str()).chain(example.text_pair.as_deref());
             texts.into_iter().any(invisible_characters)
@@ -350,6 +351,34 @@ impl Rows {
         Ok((schema, separator))
     }
 
+    /// Refuses labels that the map lacks, all at once: they are a typo each, or the map is of other data.
+    fn check_mapped(
+        &self,
+        index: &LabelIndex<'_>,
+        map: &LabelMap,
+        path: &str,
+        column: Option<String>,
+    ) -> Result<(), DataError> {
+        let mut unmapped: Vec<String> = Vec::new();
+        let mut first = None;
+        for row in &self.usable {
+            for label in index.unmapped(&row.label) {
+                first.get_or_insert(row);
+                if !unmapped.contains(&label) {
+                    unmapped.push(label);
+                }
+            }
+        }
+        let Some(first) = first else { return Ok(()) };
+        let mut known: Vec<&str> = map.labels().collect();
+        known.sort_unstable();
+        Err(DataError::UnmappedLabels {
+            place: Place::new(path, first.line, first.number, column),
+            found: listed(unmapped.iter().map(String::as_str)),
+            known: listed(known.into_iter()),
+        })
+    }
+
     fn refuse_indicators(&self, path: &str) -> DataError {
         let (row, line) = self.usable.first().map_or((1, 1), |row| (row.number, row.line));
         DataError::BadLabel {
@@ -381,7 +410,12 @@ impl Rows {
     }
 }
 
-fn raw_label(record: &Record, columns: &LabelColumns, records: &Records) -> Result<Option<RawLabel>, DataError> {
+/// The label of a row as it is written.
+pub(crate) fn raw_label(
+    record: &Record,
+    columns: &LabelColumns,
+    records: &Records,
+) -> Result<Option<RawLabel>, DataError> {
     const NULL: &Value = &Value::Null;
     let value = |position: usize| record.values.get(position).unwrap_or(NULL);
     let bad = |position: usize, expected, hint| DataError::BadLabel {
@@ -525,15 +559,14 @@ mod tests {
         assert_eq!(fixed.examples[0].target, Target::Class(1));
         let message = read("text,label\na,1\nb,7\nc,0\n", INFER).unwrap_err().to_string();
         assert!(
-            message
-                .contains("t.csv:3: row 2, column `label`: label `7` is not in the label map, which has `0`, `1`, `2`"),
+            message.contains("t.csv:3: row 2, column `label`: the label map has no `7`; it has `0`, `1`, `2`"),
             "{message}"
         );
         assert!(
             read("text,label\na,8\nb,7\n", INFER)
                 .unwrap_err()
                 .to_string()
-                .contains("label `8`")
+                .contains("the label map has no `8`, `7`; it has")
         );
     }
 

@@ -22,6 +22,23 @@ pub(super) fn name_of(encoding: &'static Encoding) -> &'static str {
     if encoding == EUC_KR { "CP949" } else { encoding.name() }
 }
 
+/// UTF-16 without a byte order mark: where characters of ASCII stand among the others, as delimiters and line breaks do, every second byte
+/// of them is 0, and all of it makes text without control characters.
+pub(super) fn is_utf16(head: &[u8]) -> Option<&'static Encoding> {
+    const LEAST: usize = 2;
+    let head = &head[..head.len() / 2 * 2];
+    let zeros = |offset: usize| head.iter().skip(offset).step_by(2).filter(|byte| **byte == 0).count();
+    let encoding = match (zeros(0), zeros(1)) {
+        (0, odd) if odd >= LEAST => UTF_16LE,
+        (even, 0) if even >= LEAST => UTF_16BE,
+        _ => return None,
+    };
+    let text = encoding.decode_without_bom_handling_and_without_replacement(head)?;
+    let is_odd = |c: char| c.is_control() && !matches!(c, '\t' | '\n' | '\r');
+    // A character that the end of the head cuts is no error of the text.
+    (!text.contains(is_odd)).then_some(encoding)
+}
+
 /// The encoding of a file that begins with `head`; UTF-8 also where nothing else is certain enough.
 ///
 /// A file with more valid UTF-8 sequences than stray bytes is damaged UTF-8, not something else. Korean is tried first: text is CP949 if it
@@ -36,6 +53,9 @@ pub(super) fn detect(head: &[u8], is_whole: bool) -> &'static Encoding {
         if head.starts_with(mark) {
             return encoding;
         }
+    }
+    if let Some(encoding) = is_utf16(head) {
+        return encoding;
     }
     let (sequences, strays) = utf8_sequences(head, is_whole);
     if strays == 0 || sequences >= strays {
@@ -182,6 +202,11 @@ mod tests {
             (b"plain ASCII", UTF_8),
             (&cp949, EUC_KR),
             (&marked, UTF_16LE),
+            (&marked[2..], UTF_16LE),
+            (
+                &KOREAN.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>(),
+                UTF_16BE,
+            ),
             (b"who wrote Les Mis\xE9rables ? one more question", WINDOWS_1252),
             ("배송이 빨라서 \u{FFFD}".as_bytes(), UTF_8),
             (&WINDOWS_1251.encode(RUSSIAN).0, WINDOWS_1251),

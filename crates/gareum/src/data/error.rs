@@ -21,7 +21,7 @@ pub struct Place {
 
 impl Place {
     /// Boxed, since errors should be small to return.
-    pub(super) fn new(path: &str, line: u64, row: u64, column: Option<String>) -> Box<Self> {
+    pub(crate) fn new(path: &str, line: u64, row: u64, column: Option<String>) -> Box<Self> {
         Box::new(Self {
             path: path.to_owned(),
             line,
@@ -85,6 +85,28 @@ pub enum DataError {
         /// What the reader says.
         found: String,
     },
+    /// A workbook that cannot be read.
+    #[error(
+        "{path}: not an xlsx workbook that could be read: {found}\nhint: open it and save it again as xlsx, or save the sheet as csv (UTF-8)"
+    )]
+    Workbook {
+        /// The file.
+        path: String,
+        /// What the reader says.
+        found: String,
+    },
+    /// A sheet that there is not, or several of which none is named.
+    #[error("{path}: {problem}; the sheets are {sheets}\nhint: name one of them: `{example}`")]
+    Sheet {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        problem: String,
+        /// The sheets there are.
+        sheets: String,
+        /// How to name one.
+        example: String,
+    },
     /// A file of a table that has other columns.
     #[error("{path}: the columns are `{found}`, those of the first file `{expected}`\nhint: name the files one by one")]
     OtherColumns {
@@ -134,7 +156,7 @@ pub enum DataError {
     },
     /// The extension says nothing.
     #[error(
-        "{path}: unknown format `{extension}`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz, or parquet\nhint: rename the file, or name its format"
+        "{path}: unknown format `{extension}`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz or .zst, parquet or xlsx\nhint: rename the file, or name its format"
     )]
     UnknownFormat {
         /// The file.
@@ -256,17 +278,17 @@ pub enum DataError {
         /// The value.
         found: String,
     },
-    /// A label that the label map lacks.
-    #[error("{place}: label `{found}` is not in the label map, which has {known}\nhint: {hint}")]
-    UnmappedLabel {
-        /// Where in the data.
+    /// Labels that the label map lacks.
+    #[error(
+        "{place}: the label map has no {found}; it has {known}\nhint: add these labels and their names to the map, or correct the rows"
+    )]
+    UnmappedLabels {
+        /// Where in the data the first of them is.
         place: Box<Place>,
-        /// The label.
+        /// All labels that the map lacks.
         found: String,
         /// The labels of the map.
         known: String,
-        /// What to do.
-        hint: &'static str,
     },
     /// A label that the schema lacks.
     #[error("{place}: label `{found}` is not one of {known}\nhint: {hint}")]
@@ -377,9 +399,11 @@ impl DataError {
             std::io::ErrorKind::NotFound => "check the path; relative paths start from the current folder",
             std::io::ErrorKind::PermissionDenied => "check who may read the file",
             std::io::ErrorKind::IsADirectory => "name a file inside the folder",
-            std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::InvalidData | std::io::ErrorKind::InvalidInput => {
-                "the compressed data is damaged or cut off; fetch the file again"
-            }
+            // The last one is zstd's.
+            std::io::ErrorKind::UnexpectedEof
+            | std::io::ErrorKind::InvalidData
+            | std::io::ErrorKind::InvalidInput
+            | std::io::ErrorKind::Other => "the compressed data is damaged or cut off; fetch the file again",
             _ => "try again, or copy the file to a local disk",
         };
         Self::Io {
@@ -405,7 +429,7 @@ pub(super) fn shown(path: &Path) -> String {
 }
 
 /// Names in backquotes, at most twenty.
-pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+pub(crate) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
     const SHOWN: usize = 20;
     let total = names.len();
     let mut list = names
@@ -420,7 +444,7 @@ pub(super) fn listed<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> Strin
 }
 
 /// The start of a value that may be a whole review.
-pub(super) fn shortened(value: &str) -> String {
+pub(crate) fn shortened(value: &str) -> String {
     const SHOWN: usize = 60;
     let mut characters = value.chars();
     let mut start: String = characters.by_ref().take(SHOWN).collect();

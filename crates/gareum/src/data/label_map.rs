@@ -22,9 +22,11 @@ pub struct LabelMap {
 
 impl LabelMap {
     /// Reads a map:
-    /// - a delimited file of two columns, the label and its name (a header does no harm: it is one more pair that no row uses);
+    /// - a delimited file or a sheet of two columns, the label and its name (a header does no harm: it is one more pair that no row uses);
+    /// - the same the other way round, if the second column holds a whole number for each row and the first does not: names with their ids,
+    ///   in whose order they come;
     /// - a text file of one name a line, for the labels 0, 1, 2, ...;
-    /// - a JSON object `{"0": "negative"}`, or the other way round with lists, `{"joy": ["amusement", "love"]}`.
+    /// - a JSON object `{"0": "negative"}`, or the other way round, `{"negative": 0}` or with lists, `{"joy": ["amusement", "love"]}`.
     ///
     /// # Errors
     /// [`DataError`] if the file cannot be read, is none of these, or gives one label two names.
@@ -40,7 +42,7 @@ impl LabelMap {
     }
 
     /// Names for the labels 0, 1, 2, ...
-    pub(super) fn from_names(names: &[String]) -> Self {
+    pub(crate) fn from_names(names: &[String]) -> Self {
         let mut map = Self::default();
         for (number, name) in names.iter().enumerate() {
             let name = name.trim();
@@ -58,27 +60,35 @@ impl LabelMap {
             header: Some(false),
             ..ReadOptions::default()
         };
-        let mut map = Self::default();
         let mut records = Records::open(path, &options)?;
-        let mut line_number = 0;
+        let mut rows: Vec<(Box<Place>, Vec<String>)> = Vec::new();
         while let Some(record) = records.next().transpose()? {
-            let place = || Place::new(records.path(), record.line, record.row, None);
-            let fields: Vec<&str> = record
-                .values
-                .iter()
-                .map(|value| value.as_str().unwrap_or_default().trim())
-                .collect();
+            let fields = record.values.iter().map(|value| match value {
+                Value::Null => String::new(),
+                Value::String(text) => text.trim().to_owned(),
+                other => other.to_string(),
+            });
+            let place = Place::new(records.path(), record.line, record.row, None);
+            rows.push((place, fields.collect()));
+        }
+        if is_names_with_ids(&rows) {
+            let id = |fields: &[String]| fields.get(1).and_then(|id| Atom::new(id).integer());
+            rows.retain(|(_, fields)| id(fields).is_some());
+            rows.sort_by_key(|(_, fields)| id(fields));
+            rows.iter_mut().for_each(|(_, fields)| fields.swap(0, 1));
+        }
+        let mut map = Self::default();
+        for (number, (place, fields)) in rows.iter().enumerate() {
             match fields.as_slice() {
-                [name] if !name.is_empty() => map.add(&line_number.to_string(), name, place)?,
-                [label, name] if !label.is_empty() && !name.is_empty() => map.add(label, name, place)?,
-                _ => {
+                [name] if !name.is_empty() => map.add(&number.to_string(), name, || place.clone())?,
+                [label, name] if !label.is_empty() && !name.is_empty() => map.add(label, name, || place.clone())?,
+                fields => {
                     return Err(DataError::BadLabelMap {
-                        place: place(),
+                        place: place.clone(),
                         found: format!("{} fields, or an empty one", fields.len()),
                     });
                 }
             }
-            line_number += 1;
         }
         Ok(map)
     }
@@ -96,6 +106,7 @@ impl LabelMap {
             let place = || Place::new(&name, 1, row, Some(key.clone()));
             match value {
                 Value::String(value) => map.add(key, value, place)?,
+                Value::Number(id) if id.is_i64() => map.add(&id.to_string(), key, place)?,
                 Value::Array(labels) => {
                     for label in labels {
                         let label = label.as_str().map_or_else(|| label.to_string(), str::to_owned);
@@ -149,6 +160,20 @@ impl LabelMap {
     }
 }
 
+/// Whether rows are names, each with an id of its own, and not labels with their names. A header may stand before them.
+fn is_names_with_ids(rows: &[(Box<Place>, Vec<String>)]) -> bool {
+    let is_integer = |field: &String| Atom::new(field).integer().is_some();
+    let is_header = |fields: &[String]| !fields.iter().any(is_integer);
+    let has_header = rows.first().is_some_and(|(_, fields)| is_header(fields));
+    let rows = &rows[usize::from(has_header)..];
+    let mut ids = std::collections::HashSet::new();
+    let has_id_of_its_own = |(_, fields): &(Box<Place>, Vec<String>)| match fields.as_slice() {
+        [name, id] => !name.is_empty() && is_integer(id) && ids.insert(Atom::new(id).canonical()),
+        _ => false,
+    };
+    !rows.is_empty() && rows.iter().all(has_id_of_its_own) && !rows.iter().all(|(_, fields)| is_integer(&fields[0]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -174,6 +199,20 @@ mod tests {
         check("m.csv", "id,name\n0,부정\n1.0,긍정\n", &two);
         check("m.tsv", "0\t부정\n1\t긍정\n", &two);
         check("m.txt", "부정\n긍정\n", &two);
+        check("m.csv", "name,id\n긍정,1\n부정,0\n", &two);
+        check("m.csv", "긍정,1\n부정,0\n", &two);
+        check("m.json", r#"{"긍정": 1, "부정": 0}"#, &two);
+        assert_eq!(
+            open("m.csv", "name,id\n긍정,1\n부정,0\n").unwrap().names(),
+            ["부정", "긍정"]
+        );
+        // Finer labels with the number of a coarser one: several names of one id.
+        check(
+            "m.csv",
+            "love,1\njoy,1\nfear,0\n",
+            &[("love", "1"), ("joy", "1"), ("fear", "0")],
+        );
+        check("m.csv", "10,1\n20,0\n", &[("10", "1"), ("20", "0")]);
         check("m.json", r#"{"0": "부정", "1": "긍정"}"#, &two);
         check(
             "m.json",
@@ -181,6 +220,14 @@ mod tests {
             &[("3", "joy"), ("panic", "fear")],
         );
         assert_eq!(open("m.txt", "b\na\n").unwrap().names(), ["b", "a"]);
+    }
+
+    #[test]
+    fn a_sheet_is_a_map_too() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/fixtures/xlsx/labeling.xlsx");
+        let map = LabelMap::open(&path).unwrap();
+        assert_eq!(map.names(), ["부정", "긍정", "중립"]);
+        assert_eq!((map.name("2"), map.name("긍정")), (Some("중립"), Some("긍정")));
     }
 
     #[test]
@@ -193,7 +240,7 @@ mod tests {
             ),
             ("m.csv", "0,a,x\n1,b,y\n", "found 3 fields"),
             ("m.json", "[1]", "malformed JSON"),
-            ("m.json", r#"{"a": 1}"#, "column `a`: found `1`"),
+            ("m.json", r#"{"a": 1.5}"#, "column `a`: found `1.5`"),
         ] {
             let message = open(name, content).unwrap_err();
             assert!(message.contains(expected), "{message}");

@@ -18,7 +18,7 @@ const SEPARATORS: [&str; 3] = [",", "|", ";"];
 
 /// The label of a row before it has an id.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum RawLabel {
+pub(crate) enum RawLabel {
     One(Atom),
     /// A list, or the names of the 0/1 columns that hold 1.
     Many(Vec<Atom>),
@@ -26,7 +26,7 @@ pub(super) enum RawLabel {
 
 /// One label as written, and as a number if it is one.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Atom {
+pub(crate) struct Atom {
     text: String,
     number: Option<f64>,
 }
@@ -41,7 +41,7 @@ impl Atom {
     }
 
     /// `2` for `2`, `2.0` and `2.`: integers have one name however they are written.
-    fn integer(&self) -> Option<i64> {
+    pub fn integer(&self) -> Option<i64> {
         self.number
             .filter(|number| number.fract() == 0.0 && number.abs() < 9e15)
             .map(|number| number as i64)
@@ -119,6 +119,31 @@ impl RawLabel {
         Ok((!missing).then_some(Self::Many(names)))
     }
 
+    /// The number that a single label is.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Self::One(atom) => atom.number,
+            Self::Many(_) => None,
+        }
+    }
+
+    /// A text that is the same for equal labels only.
+    pub fn key(&self) -> String {
+        match self {
+            Self::One(atom) => atom.canonical(),
+            Self::Many(atoms) => {
+                let names = atoms.iter().map(|atom| format!("\u{1F}{}", atom.canonical()));
+                format!("\u{1E}{}", names.collect::<String>())
+            }
+        }
+    }
+
+    /// The labels as they stand in the row, those of a list joined by commas.
+    pub fn shown(&self) -> String {
+        let atoms: Vec<&str> = self.atoms().iter().map(|atom| atom.text.as_str()).collect();
+        atoms.join(", ")
+    }
+
     fn atoms(&self) -> &[Atom] {
         match self {
             Self::One(atom) => std::slice::from_ref(atom),
@@ -161,7 +186,7 @@ fn list_in(text: &str) -> Option<RawLabel> {
 /// first of `,`, `|` and `;` that occurs. Nothing is split in a column that has lists.
 ///
 /// With a map the labels are its names, as far as they occur, in its order; labels that it lacks are met in [`LabelIndex::target`].
-pub(super) fn infer(
+pub(crate) fn infer(
     labels: &[&RawLabel],
     task: Option<Task>,
     separator: Option<&str>,
@@ -264,7 +289,7 @@ fn ordered_names(atoms: impl Iterator<Item = Atom>, map: Option<&LabelMap>) -> V
 }
 
 /// Gives labels their ids.
-pub(super) struct LabelIndex<'a> {
+pub(crate) struct LabelIndex<'a> {
     schema: &'a LabelSchema,
     ids: HashMap<&'a str, u32>,
     separator: Option<&'a str>,
@@ -308,6 +333,20 @@ impl<'a> LabelIndex<'a> {
         }
     }
 
+    /// The labels of a row that the map, if there is one, has no name for.
+    pub fn unmapped(&self, label: &RawLabel) -> Vec<String> {
+        let Some(map) = self.map.filter(|_| self.schema.task != Task::Regression) else {
+            return Vec::new();
+        };
+        let separator = match self.schema.task {
+            Task::MultiLabel => self.separator_in(label),
+            _ => None,
+        };
+        let pieces = pieces(label, separator).into_iter();
+        let unmapped = pieces.filter(|atom| self.find(atom).is_none() && map.name(&atom.canonical()).is_none());
+        unmapped.map(|atom| atom.text).collect()
+    }
+
     /// What joins the labels of this row: nothing if it is a known label as it stands.
     fn separator_in(&self, label: &RawLabel) -> Option<&str> {
         let RawLabel::One(atom) = label else {
@@ -348,16 +387,6 @@ impl<'a> LabelIndex<'a> {
 
     fn id(&self, atom: &Atom, place: &impl Fn() -> Box<Place>) -> Result<u32, DataError> {
         self.find(atom).ok_or_else(|| {
-            if let Some(map) = self.map.filter(|map| map.name(&atom.canonical()).is_none()) {
-                let mut known: Vec<&str> = map.labels().collect();
-                known.sort_unstable();
-                return DataError::UnmappedLabel {
-                    place: place(),
-                    found: shortened(&atom.text),
-                    known: listed(known.into_iter()),
-                    hint: "add the label and its name to the map, or correct the row",
-                };
-            }
             let names = || self.schema.names.iter().map(String::as_str);
             let known_are_numbers = names().all(|name| name.parse::<i64>().is_ok());
             let slip = nearest(&atom.text, names()).filter(|_| !known_are_numbers);

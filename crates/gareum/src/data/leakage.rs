@@ -96,10 +96,14 @@ pub(crate) fn keep_together(examples: &[Example], split: &mut Split) {
     }
 }
 
-/// What is the same for texts that differ in nothing that matters.
 fn key(example: &Example) -> String {
-    let mut key = String::with_capacity(example.text.len());
-    for text in std::iter::once(&example.text).chain(&example.text_pair) {
+    same_text_key(&example.text, example.text_pair.as_deref())
+}
+
+/// What is the same for texts (with their pairs) that differ in nothing that matters.
+pub(crate) fn same_text_key(text: &str, text_pair: Option<&str>) -> String {
+    let mut key = String::with_capacity(text.len());
+    for text in std::iter::once(text).chain(text_pair) {
         let text = normalize(text, &[NormalizeStep::Nfc, NormalizeStep::Control]);
         for word in text.split_whitespace() {
             key.extend(word.chars().flat_map(char::to_lowercase));

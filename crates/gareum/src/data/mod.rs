@@ -24,6 +24,7 @@ mod real_data;
 mod records;
 mod source;
 mod split;
+mod xlsx;
 
 pub use clean::{CleanOptions, CleanReport, ConflictPolicy, clean};
 pub use columns::{ColumnRequest, Columns, Input, InputColumns, LabelColumns};
@@ -34,8 +35,13 @@ pub use labels::{LabelSchema, Target, Task};
 pub use leakage::{Leak, leaks};
 pub use normalize::{NormalizeStep, normalize};
 pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
+pub use source::Compression;
 pub use split::{Split, SplitOptions, split};
 
+pub(crate) use columns::FoundColumns;
+pub(crate) use dataset::raw_label;
 pub(crate) use encoding::encoding_of;
-pub(crate) use leakage::keep_together;
-use normalize::invisible_characters;
+pub(crate) use error::{listed, shortened};
+pub(crate) use label_values::{LabelIndex, RawLabel, infer};
+pub(crate) use leakage::{keep_together, same_text_key};
+pub(crate) use normalize::invisible_characters;

@@ -40,7 +40,7 @@ pub fn normalize<'a>(text: &'a str, steps: &[NormalizeStep]) -> Cow<'a, str> {
 }
 
 /// Whether [`NormalizeStep::Control`] would change a text.
-pub(super) fn invisible_characters(text: &str) -> bool {
+pub(crate) fn invisible_characters(text: &str) -> bool {
     text.chars().any(is_invisible)
 }
 

@@ -1,6 +1,7 @@
-//! Rows of a file, whatever its format, in bounded memory: csv, tsv, txt, json, jsonl, each also as gzip, parquet, and lines of standard input.
+//! Rows of a file, whatever its format, in bounded memory: csv, tsv, txt, json, jsonl, each also as gzip or zstd, parquet, sheets of xlsx
+//! workbooks, and lines of standard input.
 //!
-//! How the bytes become rows is in `csv.rs`, `json.rs` and `parquet.rs`; what the columns mean is in `columns.rs`.
+//! How the bytes become rows is in `csv.rs`, `json.rs`, `parquet.rs` and `xlsx.rs`; what the columns mean is in `columns.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
@@ -16,7 +17,8 @@ use super::encoding::encoding_of;
 use super::error::{Place, shown};
 use super::json::{JsonReader, Object};
 use super::parquet::{ParquetReader, is_parquet};
-use super::source::{Source, without_break};
+use super::source::{Compression, Source, without_break};
+use super::xlsx::{Sheet, SheetName};
 use crate::hub::{DatasetName, local_dataset};
 
 /// JSON objects looked at to learn the columns.
@@ -54,6 +56,8 @@ pub enum FileKind {
     Lines,
     /// Parquet, which is known by its first bytes.
     Parquet,
+    /// A sheet of an xlsx workbook: `file.xlsx#Sheet`.
+    Xlsx,
 }
 
 /// What a file turned out to be; its `Display` is one line for people.
@@ -61,8 +65,8 @@ pub enum FileKind {
 pub struct FileFormat {
     /// The format.
     pub kind: FileKind,
-    /// Whether the bytes are gzip.
-    pub gzip: bool,
+    /// How the bytes are compressed.
+    pub compression: Option<Compression>,
     /// Whether a byte order mark was skipped.
     pub byte_order_mark: bool,
     /// The encoding, if it is not UTF-8.
@@ -83,6 +87,7 @@ impl fmt::Display for FileFormat {
             FileKind::JsonLines => formatter.write_str("JSON lines")?,
             FileKind::Lines => formatter.write_str("one text a line")?,
             FileKind::Parquet => formatter.write_str("parquet")?,
+            FileKind::Xlsx => formatter.write_str("a sheet of a workbook")?,
         }
         match self.delimiter {
             Some('\t') => formatter.write_str(", tabs")?,
@@ -93,7 +98,8 @@ impl fmt::Display for FileFormat {
             (self.quoting == Some(true), ", quoted"),
             (self.quoting == Some(false), ", no quoting"),
             (self.header == Some(false), ", no header"),
-            (self.gzip, ", gzip"),
+            (self.compression == Some(Compression::Gzip), ", gzip"),
+            (self.compression == Some(Compression::Zstd), ", zstd"),
             (self.byte_order_mark, ", byte order mark"),
         ];
         choices
@@ -140,6 +146,7 @@ enum Reader {
     /// With a buffer for the line, and the row last read.
     Lines(Source, Vec<u8>, u64),
     Parquet(Box<ParquetReader>),
+    Sheet(Sheet),
 }
 
 impl Records {
@@ -153,6 +160,9 @@ impl Records {
         }
         if options.kind == Some(FileKind::Parquet) || is_parquet(path) {
             return Self::open_parquet(&[path.to_owned()], &shown(path), &BTreeMap::new());
+        }
+        if let Some(name) = SheetName::parse(path, options.kind == Some(FileKind::Xlsx)) {
+            return Self::open_sheet(&name, options);
         }
         let by_name = kind_of(path);
         let encoding = match options.encoding.as_deref() {
@@ -173,7 +183,7 @@ impl Records {
             FileKind::JsonLines => Self::open_json(JsonReader::lines(source), kind),
             FileKind::Lines => Ok(Self::open_lines(source)),
             // Only what is called so and is none comes here.
-            FileKind::Parquet => Err(DataError::Parquet {
+            FileKind::Parquet | FileKind::Xlsx => Err(DataError::Parquet {
                 path: source.path,
                 found: "it does not begin as parquet does".to_owned(),
             }),
@@ -214,6 +224,22 @@ impl Records {
             class_names: reader.class_names.clone(),
             ..Self::new(FileKind::Parquet, Reader::Parquet(Box::new(reader)))
         })
+    }
+
+    fn open_sheet(name: &SheetName, options: &ReadOptions) -> Result<Self, DataError> {
+        let mut sheet = Sheet::open(name)?;
+        let has_header = options.header.unwrap_or(true);
+        let columns = match has_header {
+            true => column_names(sheet.header()),
+            false => (0..sheet.width()).map(|position| position.to_string()).collect(),
+        };
+        let mut records = Self {
+            path: sheet.path().to_owned(),
+            columns,
+            ..Self::new(FileKind::Xlsx, Reader::Sheet(sheet))
+        };
+        records.format.header = Some(has_header);
+        Ok(records)
     }
 
     /// Each line of `reader` (standard input) is one text in the column `text`; empty lines count, so that outputs stay aligned with inputs.
@@ -273,15 +299,15 @@ impl Records {
             Reader::Delimited(reader) => Some(&reader.source),
             Reader::Json(reader) => Some(&reader.source),
             Reader::Lines(source, ..) => Some(source),
-            Reader::Parquet(_) => None,
+            Reader::Parquet(_) | Reader::Sheet(_) => None,
         };
         let path = source.map(|source| source.path.clone()).unwrap_or_default();
-        let gzip = source.is_some_and(|source| source.gzip);
+        let compression = source.and_then(|source| source.compression);
         let byte_order_mark = source.is_some_and(|source| source.byte_order_mark);
         let encoding = source.and_then(|source| source.encoding).map(str::to_owned);
         let format = FileFormat {
             kind,
-            gzip,
+            compression,
             byte_order_mark,
             encoding,
             delimiter: None,
@@ -423,6 +449,10 @@ impl Records {
                 let row = reader.next_row()?;
                 Ok(row.map(|(row, values)| Record { row, line: 0, values }))
             }
+            Reader::Sheet(sheet) => {
+                let row = sheet.next_row()?;
+                Ok(row.map(|(row, line, values)| Record { row, line, values }))
+            }
             Reader::Lines(source, buffer, row) => {
                 let Some(text) = source.next_line(buffer)? else {
                     return Ok(None);
@@ -495,7 +525,10 @@ fn kind_of(path: &Path) -> Result<(FileKind, Option<char>), DataError> {
         .file_name()
         .map(|name| name.to_string_lossy().to_lowercase())
         .unwrap_or_default();
-    let name = name.strip_suffix(".gz").unwrap_or(&name);
+    let name = [".gz", ".zst"]
+        .iter()
+        .find_map(|ending| name.strip_suffix(ending))
+        .unwrap_or(&name);
     match name
         .rsplit_once('.')
         .map(|(_, extension)| extension)
@@ -663,6 +696,22 @@ mod tests {
             assert_eq!(records.count(), 1);
         }
         let mut records = open("x.csv.gz", &bytes[..bytes.len() - 6], &ReadOptions::default());
+        let message = match &mut records {
+            Ok(records) => records.find_map(Result::err).unwrap().to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(message.contains("cut off"), "{message}");
+    }
+
+    #[test]
+    fn zstd_is_recognised_by_content() {
+        let bytes = zstd::encode_all(&b"a,b\n1,2\n"[..], 0).unwrap();
+        for name in ["x.csv.zst", "x.csv"] {
+            let records = open(name, &bytes, &ReadOptions::default()).unwrap();
+            assert_eq!(records.format().to_string(), "delimited text, `,`, quoted, zstd");
+            assert_eq!(records.count(), 1);
+        }
+        let mut records = open("x.csv.zst", &bytes[..bytes.len() - 4], &ReadOptions::default());
         let message = match &mut records {
             Ok(records) => records.find_map(Result::err).unwrap().to_string(),
             Err(error) => error.to_string(),

@@ -7,9 +7,10 @@ use std::path::Path;
 
 use encoding_rs::{Encoding, UTF_8};
 use flate2::bufread::MultiGzDecoder;
+use serde::{Deserialize, Serialize};
 
 use super::DataError;
-use super::encoding::{Decoding, detect, name_of};
+use super::encoding::{Decoding, detect, is_utf16, name_of};
 use super::error::shown;
 
 /// Bytes looked at before the first row, to decide delimiter and quoting.
@@ -18,13 +19,33 @@ const HEAD_BYTES: u64 = 4 << 20;
 const BINARY_PROBE_BYTES: usize = 8 << 10;
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
+/// How the bytes of a file are compressed; known by its first bytes, whatever its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Compression {
+    /// `.gz`
+    Gzip,
+    /// `.zst`
+    Zstd,
+}
+
+impl Compression {
+    fn of(start: &[u8]) -> Option<Self> {
+        let signatures = [(Self::Gzip, &[0x1F, 0x8B][..]), (Self::Zstd, &[0x28, 0xB5, 0x2F, 0xFD])];
+        let found = signatures
+            .into_iter()
+            .find(|(_, signature)| start.starts_with(signature));
+        found.map(|(compression, _)| compression)
+    }
+}
+
 /// A text file being read, and where the reading stands.
 pub(super) struct Source {
     reader: Box<dyn BufRead + Send>,
     /// The file as messages show it.
     pub path: String,
-    /// Whether the file was gzip.
-    pub gzip: bool,
+    /// How the file was compressed.
+    pub compression: Option<Compression>,
     /// Whether a byte order mark was skipped.
     pub byte_order_mark: bool,
     /// The encoding of the file if it is not UTF-8. Offsets count converted bytes then.
@@ -36,17 +57,20 @@ pub(super) struct Source {
 }
 
 impl Source {
-    /// Opens a file, whatever its name gzip or not, and returns it with its first bytes (as UTF-8), which will be read again.
+    /// Opens a file, compressed or not, and returns it with its first bytes (as UTF-8), which will be read again.
     /// `encoding`: what to take the bytes for; else it is detected.
     pub fn open(path: &Path, encoding: Option<&'static Encoding>) -> Result<(Self, Vec<u8>), DataError> {
         let name = shown(path);
         let wrap = |source| DataError::io(&name, source);
         let mut file = BufReader::with_capacity(1 << 16, File::open(path).map_err(wrap)?);
-        let gzip = file.fill_buf().map_err(wrap)?.starts_with(&[0x1F, 0x8B]);
-        let bytes: Box<dyn BufRead + Send> = if gzip {
-            Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file)))
-        } else {
-            Box::new(file)
+        let compression = Compression::of(file.fill_buf().map_err(wrap)?);
+        let bytes: Box<dyn BufRead + Send> = match compression {
+            Some(Compression::Gzip) => Box::new(BufReader::with_capacity(1 << 16, MultiGzDecoder::new(file))),
+            Some(Compression::Zstd) => {
+                let decoder = zstd::Decoder::with_buffer(file).map_err(wrap)?;
+                Box::new(BufReader::with_capacity(1 << 16, decoder))
+            }
+            None => Box::new(file),
         };
         let (mut head, mut reader) = peeked(bytes).map_err(wrap)?;
         if let Some((found, hint)) = not_text(&head) {
@@ -76,7 +100,7 @@ impl Source {
         let source = Self {
             reader,
             path: name,
-            gzip,
+            compression,
             byte_order_mark,
             encoding: (encoding != UTF_8).then(|| name_of(encoding)),
             line: 0,
@@ -91,7 +115,7 @@ impl Source {
         Self {
             reader,
             path: name.to_owned(),
-            gzip: false,
+            compression: None,
             byte_order_mark: false,
             encoding: None,
             line: 0,
@@ -178,36 +202,29 @@ pub(super) fn without_break(line: &str) -> &str {
 /// What the first bytes look like if not like UTF-8 text, and the remedy.
 fn not_text(head: &[u8]) -> Option<(&'static str, &'static str)> {
     const CONVERT: &str = "convert it to csv or jsonl first";
-    let signatures: [(&[u8], &str, &str); 6] = [
-        (
-            b"PK\x03\x04",
-            "a zip archive or an xlsx workbook",
-            "unpack it, or save the sheet as csv (UTF-8)",
-        ),
+    let signatures: [(&[u8], &str, &str); 5] = [
+        (b"PK\x03\x04", "a zip archive", "unpack it"),
         (b"PAR1", "parquet", CONVERT),
         (b"ARROW1", "an Arrow file", CONVERT),
         (
             b"\xD0\xCF\x11\xE0",
             "an old Excel workbook",
-            "save the sheet as csv (UTF-8)",
+            "save it as xlsx, or the sheet as csv (UTF-8)",
         ),
-        (b"\x28\xB5\x2F\xFD", "zstd-compressed", "decompress it first: `zstd -d`"),
         (b"%PDF", "a PDF", CONVERT),
     ];
     let known = signatures.iter().find(|(signature, ..)| head.starts_with(signature));
     if let Some((_, found, hint)) = known {
         return Some((found, hint));
     }
-    if Encoding::for_bom(head).is_some() {
+    if Encoding::for_bom(head).is_some() || is_utf16(head).is_some() {
         return None;
     }
     // A stray NUL does occur in real texts; in binary data control characters are everywhere.
     let probe = &head[..head.len().min(BINARY_PROBE_BYTES)];
     let is_control = |byte: &&u8| matches!(**byte, 0..=8 | 14..=26 | 28..=31);
-    (probe.iter().filter(is_control).count() * 20 > probe.len()).then_some((
-        "binary (it holds many control characters)",
-        "name a text file; UTF-16 without a byte order mark must be converted to UTF-8",
-    ))
+    (probe.iter().filter(is_control).count() * 20 > probe.len())
+        .then_some(("binary (it holds many control characters)", "name a text file"))
 }
 
 #[cfg(test)]
@@ -229,10 +246,10 @@ mod tests {
             (b"\xEF\xBB\xBF", "the file is empty"),
             (b" \n\n", "the file is empty"),
             (b"PAR1....", "parquet"),
-            (b"PK\x03\x04....", "xlsx"),
+            (b"PK\x03\x04....", "a zip archive"),
             (b"text\0", "binary"),
-            (b"t\0e\0x\0t\0", "binary"),
             (b"\x1F\x8B broken", "compressed data is damaged"),
+            (b"\x28\xB5\x2F\xFD broken", "compressed data is damaged"),
         ] {
             let message = opened(content).err().map(|error| error.to_string()).unwrap_or_default();
             assert!(message.contains(expected), "{content:?} gave {message:?}");
@@ -255,6 +272,7 @@ mod tests {
         );
         assert_eq!(lines(b"\xFF\xFEa\0\x0A\0"), (Some("UTF-16LE"), true, "a\n".to_owned()));
         assert_eq!(lines(b"\xFE\xFF\0a\0\x0A"), (Some("UTF-16BE"), true, "a\n".to_owned()));
+        assert_eq!(lines(b"a\0,\0b\0\x0A\0"), (Some("UTF-16LE"), false, "a,b\n".to_owned()));
         assert_eq!(lines(b"\xEF\xBB\xBFa\n"), (None, true, "a\n".to_owned()));
         let text = format!("a stray \0 in a text{}\n", " and more of it".repeat(9));
         assert_eq!(lines(text.as_bytes()), (None, false, text.clone()));
