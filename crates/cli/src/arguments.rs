@@ -51,6 +51,8 @@ pub enum Command {
     Quickstart(Quickstart),
     /// Make a project folder: settings, sample data and a README
     Init(Init),
+    /// Say what labelled text is like before anything is trained on it: labels, lengths, repeats, leaks, dirt
+    Inspect(Box<Inspect>),
     /// Fine-tune a checkpoint on labelled text
     Train(Box<Train>),
     /// Measure a model on labelled text
@@ -77,6 +79,31 @@ pub struct Init {
     /// Directory of the project, new or empty
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// Files of rows, with labels or without: csv, tsv, json, jsonl (also .gz, .zst), parquet, xlsx (FILE#SHEET), or
+    /// hf://owner/name/subset/split
+    #[arg(value_name = "DATA", required = true)]
+    pub data: Vec<PathBuf>,
+    /// Rows that the best weights are to be chosen by
+    #[arg(long, value_name = "FILE")]
+    pub validation: Option<PathBuf>,
+    /// Rows that the result is to be measured on
+    #[arg(long, value_name = "FILE")]
+    pub test: Option<PathBuf>,
+    #[command(flatten)]
+    pub columns: LabelledColumns,
+    /// Directory of a tokenizer, to count tokens with
+    #[arg(long, value_name = "DIR", conflicts_with = "model")]
+    pub tokenizer: Option<PathBuf>,
+    /// Model directory, or the name of a model on the hub, whose tokenizer counts tokens
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: Option<PathBuf>,
+    /// Any setting, several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 /// Which columns of a file hold texts.

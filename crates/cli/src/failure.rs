@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use gareum::bench::BenchError;
 use gareum::data::DataError;
 use gareum::hub::HubError;
+use gareum::inspect::InspectError;
 use gareum::model::ModelError;
 use gareum::predict::PredictError;
 use gareum::settings::SettingsError;
@@ -84,6 +85,12 @@ fn is_input(error: &anyhow::Error) -> bool {
         }
         if let Some(error) = cause.downcast_ref::<PredictError>() {
             return is_predict_input(error);
+        }
+        if let Some(error) = cause.downcast_ref::<InspectError>() {
+            return match error {
+                InspectError::Data(error) => is_data_input(error),
+                InspectError::Tokenizer(_) => true,
+            };
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {
             return match error {

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     let result = match &arguments.command {
         Command::Quickstart(command) => commands::quickstart::run(command, &arguments.common),
         Command::Init(command) => commands::init::run(command, &arguments.common),
+        Command::Inspect(command) => commands::inspect::run(command, &arguments.common),
         Command::Train(command) => commands::train::run(command, &arguments.common),
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),

@@ -3,10 +3,11 @@
 //! Not here: kernels and gradients (`tensor`), arguments and printing (`cli`). The library prints nothing; long work reports
 //! events.
 //!
-//! - [`data`]: files to labelled examples; [`tokens`]: texts to packed batches of ids.
+//! - [`data`]: files to labelled examples; [`inspect`]: what they are like; [`tokens`]: texts to packed batches of ids.
 //! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
+//! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
 //! - [`settings`]: the contents of `gareum.toml`.
@@ -19,10 +20,12 @@ pub mod data;
 pub mod files;
 pub mod head;
 pub mod hub;
+pub mod inspect;
 pub mod machine;
 pub mod metrics;
 pub mod model;
 pub mod predict;
+pub mod report;
 pub mod settings;
 pub mod tokens;
 pub mod train;

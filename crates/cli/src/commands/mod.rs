@@ -6,6 +6,7 @@ mod dry_run;
 pub mod evaluate;
 mod hub;
 pub mod init;
+pub mod inspect;
 pub mod merge;
 pub mod predict;
 pub mod quickstart;

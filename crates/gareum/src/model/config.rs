@@ -451,6 +451,14 @@ impl ModelConfig {
         Ok((config, parsed))
     }
 
+    /// Reads `config.json` of a model directory.
+    ///
+    /// # Errors
+    /// [`ModelError::Read`] if it cannot be read; else as [`Self::from_json`].
+    pub fn from_directory(directory: &Path) -> Result<Self, ModelError> {
+        Ok(Self::read(directory)?.1)
+    }
+
     /// Understands the contents of a `config.json`; `path` is for messages.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokenizers::processors::sequence::Sequence;
-use tokenizers::{EncodeInput, PostProcessor, PostProcessorWrapper};
+use tokenizers::{EncodeInput, ModelWrapper, PostProcessor, PostProcessorWrapper};
 
 use super::folder::{self, Opened};
 use super::sentencepiece::kobert::{Cut, Cutter};
@@ -145,6 +145,18 @@ impl Tokenizer {
             tokenizer,
             model: vocab_size,
         })
+    }
+
+    /// The id of what stands for everything that the vocabulary lacks; `None` where nothing does, as with bytes.
+    pub fn unknown_token(&self) -> Option<u32> {
+        let token = match self.inner.get_model() {
+            ModelWrapper::WordPiece(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::WordLevel(model) => Some(model.unk_token.as_str()),
+            ModelWrapper::BPE(model) => model.unk_token.as_deref(),
+            // It has one by number, which the crate keeps to itself; in every known file it is called so.
+            ModelWrapper::Unigram(_) => return self.special_id("unk_token").or(self.inner.token_to_id("<unk>")),
+        };
+        token.and_then(|token| self.inner.token_to_id(token))
     }
 
     /// Whether a directory has a file that a tokenizer is read from.

@@ -1,0 +1,363 @@
+//! A page: sections of paragraphs, tiles, notices, tables and figures, written as one file of HTML.
+
+use std::fmt::Write;
+
+use super::plots::Plot;
+use super::{Language, Text, escaped};
+
+const STYLE: &str = concat!(include_str!("style.css"), include_str!("page.css"));
+const SCRIPT: &str = include_str!("page.js");
+
+/// A report.
+#[derive(Debug)]
+pub struct Page {
+    /// Its title.
+    pub title: Text,
+    /// What stands below the title.
+    pub subtitle: Option<Text>,
+    /// What it consists of.
+    pub sections: Vec<Section>,
+}
+
+/// A part of a report with a title of its own.
+#[derive(Debug)]
+pub struct Section {
+    /// The title.
+    pub title: Text,
+    /// What stands below it.
+    pub blocks: Vec<Block>,
+}
+
+/// A piece of a section.
+#[derive(Debug)]
+pub enum Block {
+    /// A smaller title.
+    Heading(Text),
+    /// Running text.
+    Paragraph(Text),
+    /// Numbers that say most.
+    Tiles(Vec<Tile>),
+    /// What is wrong or worth knowing.
+    Notices(Vec<Notice>),
+    /// Rows.
+    Table(Table),
+    /// Pictures, side by side where there is room.
+    Figures(Vec<Figure>),
+    /// What is shown when one asks for it.
+    Details(Text, Vec<Block>),
+}
+
+/// A number that says much, with what it is.
+#[derive(Debug)]
+pub struct Tile {
+    /// What it is.
+    pub name: Text,
+    /// The number.
+    pub value: Text,
+}
+
+/// How bad something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// Wrong.
+    Problem,
+    /// Perhaps harmful.
+    Warning,
+    /// Worth knowing.
+    Note,
+    /// As it should be.
+    Good,
+}
+
+/// Something that is wrong or worth knowing.
+#[derive(Debug)]
+pub struct Notice {
+    /// How bad it is.
+    pub level: Level,
+    /// What it is about, if not all of the report.
+    pub about: Option<Text>,
+    /// What it is.
+    pub text: Text,
+    /// What to do.
+    pub hint: Option<Text>,
+}
+
+/// Rows with names for the columns.
+#[derive(Debug, Default)]
+pub struct Table {
+    /// What stands above it.
+    pub caption: Option<Text>,
+    /// The columns.
+    pub columns: Vec<Column>,
+    /// A text for each column.
+    pub rows: Vec<Vec<Text>>,
+}
+
+/// A column of a table.
+#[derive(Debug)]
+pub enum Column {
+    /// Short texts.
+    Text(Text),
+    /// Texts that may be long.
+    Long(Text),
+    /// Numbers.
+    Number(Text),
+}
+
+/// A picture.
+#[derive(Debug)]
+pub struct Figure {
+    /// What it shows.
+    pub title: Text,
+    /// How to read it.
+    pub caption: Option<Text>,
+    /// The picture.
+    pub plot: Box<dyn Plot>,
+}
+
+impl Page {
+    /// The page as a file that needs nothing else.
+    pub fn render(&self, language: &Language<'_>) -> String {
+        let title = escaped(&language.say(&self.title));
+        let say = |words: &str| escaped(&language.say_words(words));
+        let mut page = Html {
+            text: String::new(),
+            language,
+        };
+        page.add(format_args!(
+            "<!DOCTYPE html>\n<html lang=\"{}\">\n<head>\n<meta charset=\"utf-8\">\n\
+             <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+             <meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; \
+             script-src 'unsafe-inline'; img-src data:\">\n<title>{title}</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n",
+            escaped(language.code)
+        ));
+        page.add(format_args!(
+            "<header>\n<h1>{title}</h1>\n<button class=\"theme\" type=\"button\" hidden data-auto=\"{}\" data-light=\"{}\" data-dark=\"{}\"></button>\n",
+            say("Colours: as the system"),
+            say("Colours: light"),
+            say("Colours: dark")
+        ));
+        if let Some(subtitle) = &self.subtitle {
+            page.element("p class=\"sub\"", "p", subtitle);
+        }
+        if self.sections.len() > 2 {
+            page.text.push_str("<nav>");
+            for (number, section) in self.sections.iter().enumerate() {
+                let title = escaped(&language.say(&section.title));
+                page.add(format_args!("<a href=\"#s{number}\">{title}</a> "));
+            }
+            page.text.push_str("</nav>\n");
+        }
+        page.text.push_str("</header>\n<main>\n");
+        for (number, section) in self.sections.iter().enumerate() {
+            let title = escaped(&language.say(&section.title));
+            page.add(format_args!("<section>\n<h2 id=\"s{number}\">{title}</h2>\n"));
+            section.blocks.iter().for_each(|block| page.block(block));
+            page.text.push_str("</section>\n");
+        }
+        page.add(format_args!(
+            "</main>\n<footer>{} gareum {}</footer>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+            say("Written by"),
+            env!("CARGO_PKG_VERSION")
+        ));
+        page.text
+    }
+}
+
+/// A page on its way.
+struct Html<'a> {
+    text: String,
+    language: &'a Language<'a>,
+}
+
+impl Html<'_> {
+    fn add(&mut self, text: std::fmt::Arguments<'_>) {
+        // A string takes everything.
+        let _ = self.text.write_fmt(text);
+    }
+
+    fn say(&self, text: &Text) -> String {
+        escaped(&self.language.say(text))
+    }
+
+    fn element(&mut self, open: &str, close: &str, text: &Text) {
+        let text = self.say(text);
+        self.add(format_args!("<{open}>{text}</{close}>\n"));
+    }
+
+    fn block(&mut self, block: &Block) {
+        match block {
+            Block::Heading(text) => self.element("h3", "h3", text),
+            Block::Paragraph(text) => self.element("p", "p", text),
+            Block::Tiles(tiles) => {
+                self.text.push_str("<dl class=\"tiles\">\n");
+                for Tile { name, value } in tiles {
+                    let (name, value) = (self.say(name), self.say(value));
+                    self.add(format_args!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
+                }
+                self.text.push_str("</dl>\n");
+            }
+            Block::Notices(notices) => {
+                self.text.push_str("<ul class=\"notices\">\n");
+                notices.iter().for_each(|notice| self.notice(notice));
+                self.text.push_str("</ul>\n");
+            }
+            Block::Table(table) => self.table(table),
+            Block::Figures(figures) => {
+                self.text.push_str("<div class=\"figures\">\n");
+                figures.iter().for_each(|figure| self.figure(figure));
+                self.text.push_str("</div>\n");
+            }
+            Block::Details(summary, blocks) => {
+                self.text.push_str("<details>");
+                self.element("summary", "summary", summary);
+                blocks.iter().for_each(|block| self.block(block));
+                self.text.push_str("</details>\n");
+            }
+        }
+    }
+
+    fn notice(&mut self, notice: &Notice) {
+        let (class, name) = match notice.level {
+            Level::Problem => ("problem", "problem"),
+            Level::Warning => ("warning", "warning"),
+            Level::Note => ("note", "note"),
+            Level::Good => ("good", "good"),
+        };
+        let name = escaped(&self.language.say_words(name));
+        let about = notice
+            .about
+            .as_ref()
+            .map_or(String::new(), |about| format!("{}: ", self.say(about)));
+        let text = self.say(&notice.text);
+        self.add(format_args!("<li class=\"{class}\"><b>{name}</b>{about}{text}"));
+        if let Some(hint) = &notice.hint {
+            let hint = self.say(hint);
+            self.add(format_args!("<small>{hint}</small>"));
+        }
+        self.text.push_str("</li>\n");
+    }
+
+    fn table(&mut self, table: &Table) {
+        self.text.push_str("<div class=\"table\"><table>\n");
+        if let Some(caption) = &table.caption {
+            self.element("caption", "caption", caption);
+        }
+        self.text.push_str("<thead><tr>");
+        for column in &table.columns {
+            match column {
+                Column::Number(name) => self.element("th class=\"number\" scope=\"col\"", "th", name),
+                Column::Text(name) | Column::Long(name) => self.element("th scope=\"col\"", "th", name),
+            }
+        }
+        self.text.push_str("</tr></thead>\n<tbody>\n");
+        for row in &table.rows {
+            self.text.push_str("<tr>");
+            for (column, cell) in table.columns.iter().zip(row) {
+                let cell = self.say(cell);
+                match column {
+                    Column::Text(_) => self.add(format_args!("<td>{cell}</td>")),
+                    Column::Long(_) => self.add(format_args!("<td class=\"long\">{cell}</td>")),
+                    Column::Number(_) => self.add(format_args!("<td class=\"number\">{cell}</td>")),
+                }
+            }
+            self.text.push_str("</tr>\n");
+        }
+        self.text.push_str("</tbody></table></div>\n");
+    }
+
+    fn figure(&mut self, figure: &Figure) {
+        let drawing = figure.plot.draw(self.language);
+        let class = if drawing.width() > 500.0 { " class=\"wide\"" } else { "" };
+        let title = self.say(&figure.title);
+        self.add(format_args!("<figure{class}>\n<figcaption>{title}"));
+        if let Some(caption) = &figure.caption {
+            let caption = self.say(caption);
+            self.add(format_args!("<small>{caption}</small>"));
+        }
+        let drawing = drawing.inline();
+        self.add(format_args!(
+            "</figcaption>\n<div class=\"plot\">{drawing}</div>\n</figure>\n"
+        ));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plots::{Bar, BarChart, BarRow};
+    use super::super::{data, words};
+    use super::*;
+
+    const EVIL: &str = "<script>alert(\"x\")</script>";
+
+    fn page() -> Page {
+        let bars = BarChart {
+            series: vec![data(EVIL)],
+            rows: vec![BarRow {
+                name: data(EVIL),
+                bars: vec![Bar::of(1.0)],
+            }],
+            ..BarChart::default()
+        };
+        let figure = Figure {
+            title: data(EVIL),
+            caption: Some(words(EVIL)),
+            plot: Box::new(bars),
+        };
+        let table = Table {
+            caption: Some(data(EVIL)),
+            columns: vec![Column::Text(data(EVIL)), Column::Number(words("rows"))],
+            rows: vec![vec![data(EVIL), data("1")]],
+        };
+        let notice = Notice {
+            level: Level::Problem,
+            about: Some(data(EVIL)),
+            text: data(EVIL),
+            hint: Some(words(EVIL)),
+        };
+        let blocks = vec![
+            Block::Heading(data(EVIL)),
+            Block::Paragraph(data(EVIL)),
+            Block::Tiles(vec![Tile {
+                name: data(EVIL),
+                value: data(EVIL),
+            }]),
+            Block::Notices(vec![notice]),
+            Block::Details(data(EVIL), vec![Block::Table(table), Block::Figures(vec![figure])]),
+        ];
+        let section = |blocks| Section {
+            title: data(EVIL),
+            blocks,
+        };
+        Page {
+            title: data(EVIL),
+            subtitle: Some(words("rows")),
+            sections: vec![section(blocks), section(Vec::new()), section(Vec::new())],
+        }
+    }
+
+    #[test]
+    fn every_text_is_escaped() {
+        let html = page().render(&Language::ENGLISH);
+        assert_eq!(html.matches("<script>").count(), 1, "the page's own");
+        assert!(html.contains("&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;"));
+        assert_eq!(html.matches("<svg").count(), 1);
+        for network in ["http://", "https://", "src=\"", "@import", "url("] {
+            assert!(!html.contains(network), "{network}");
+        }
+    }
+
+    #[test]
+    fn words_are_translated() {
+        let korean = Language {
+            code: "ko",
+            translate: &|text| match text {
+                "rows" => "행".to_owned(),
+                other => other.to_owned(),
+            },
+        };
+        let html = page().render(&korean);
+        assert!(html.contains("<html lang=\"ko\">") && html.contains("<p class=\"sub\">행</p>"));
+        assert!(html.contains("<th class=\"number\" scope=\"col\">행</th>"));
+    }
+}

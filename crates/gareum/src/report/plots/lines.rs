@@ -1,0 +1,144 @@
+//! Lines through points, with bands around them: curves of learning, ROC, precision and recall.
+
+use super::super::scale::{Scale, shown_number};
+use super::super::svg::{Anchor, Frame, SERIES, text_width};
+use super::super::{Drawing, Language, Text};
+use super::{Plot, WIDTH, extent};
+
+/// Lines over one axis.
+#[derive(Debug, Default)]
+pub struct LineChart {
+    /// The lines.
+    pub series: Vec<Series>,
+    /// What the values across are.
+    pub x_title: Option<Text>,
+    /// What the values up are.
+    pub y_title: Option<Text>,
+    /// The values across that are shown. Default: all there are.
+    pub x_range: Option<[f64; 2]>,
+    /// The values up that are shown. Default: all there are.
+    pub y_range: Option<[f64; 2]>,
+    /// Whether a factor is a distance across.
+    pub is_logarithmic: bool,
+    /// Whether the line of equal values is drawn.
+    pub has_diagonal: bool,
+}
+
+/// A line.
+#[derive(Debug)]
+pub struct Series {
+    /// What it is.
+    pub name: Text,
+    /// Its points from left to right; what is no number leaves a gap.
+    pub points: Vec<(f64, f64)>,
+    /// Where it may as well be; empty for none.
+    pub band: Vec<Band>,
+    /// Whether it is broken up, as what is only for comparison.
+    pub is_dashed: bool,
+}
+
+/// Between which values a line is at a place.
+#[derive(Clone, Copy, Debug)]
+pub struct Band {
+    /// The place.
+    pub x: f64,
+    /// The smallest value.
+    pub low: f64,
+    /// The largest.
+    pub high: f64,
+}
+
+impl Plot for LineChart {
+    fn draw(&self, language: &Language<'_>) -> Drawing {
+        let names: Vec<String> = self
+            .series
+            .iter()
+            .map(|series| language.say(&series.name).into_owned())
+            .collect();
+        let has_legend = names.len() > 1;
+        let top = match has_legend {
+            true => Drawing::new(WIDTH, 0.0, "").legend([0.0, 12.0], &names) + 6.0,
+            false => 12.0,
+        };
+        let height = top + 260.0;
+        let points = || self.series.iter().flat_map(|series| &series.points);
+        let bands = || self.series.iter().flat_map(|series| &series.band);
+        let x_range = self
+            .x_range
+            .or_else(|| extent(points().map(|(x, _)| *x)))
+            .unwrap_or([0.0, 1.0]);
+        let ends = points()
+            .map(|(_, y)| *y)
+            .chain(bands().flat_map(|band| [band.low, band.high]));
+        let y_range = self.y_range.or_else(|| extent(ends)).unwrap_or([0.0, 1.0]);
+        let y = Scale::linear(y_range, [height - 44.0, top]);
+        let rows: Vec<(f64, String)> = y
+            .ticks(5)
+            .iter()
+            .map(|tick| (y.place(*tick), shown_number(*tick)))
+            .collect();
+        let widest = rows.iter().map(|(_, name)| text_width(name)).fold(0.0, f64::max);
+        let frame = Frame {
+            left: widest + if self.y_title.is_some() { 28.0 } else { 12.0 },
+            top,
+            right: WIDTH - 14.0,
+            bottom: height - 44.0,
+        };
+        let across = [frame.left, frame.right];
+        let x = match self.is_logarithmic {
+            true => Scale::logarithmic(x_range, across),
+            false => Scale::linear(x_range, across),
+        };
+        let mut drawing = Drawing::new(WIDTH, height, &names.join(", "));
+        frame.rows(&mut drawing, &rows);
+        for tick in x.ticks(6) {
+            drawing.text(
+                "tick",
+                [x.place(tick), frame.bottom + 16.0],
+                Anchor::Middle,
+                &shown_number(tick),
+            );
+        }
+        frame.titles(&mut drawing, language, self.x_title.as_ref(), self.y_title.as_ref());
+        if self.has_diagonal {
+            let ends = [x_range[0].max(y_range[0]), x_range[1].min(y_range[1])];
+            drawing.line(
+                "mark",
+                [x.place(ends[0]), y.place(ends[0]), x.place(ends[1]), y.place(ends[1])],
+                "",
+            );
+        }
+        if has_legend {
+            drawing.legend([0.0, 12.0], &names);
+        }
+        for (number, series) in self.series.iter().enumerate() {
+            let band = series
+                .band
+                .iter()
+                .filter(|band| band.low.is_finite() && band.high.is_finite());
+            let above = band.clone().map(|band| [x.place(band.x), y.place(band.high)]);
+            let below = band.rev().map(|band| [x.place(band.x), y.place(band.low)]);
+            let outline: Vec<[f64; 2]> = above.chain(below).collect();
+            drawing.path(&format!("band s{}", number % SERIES), &outline, true, "");
+        }
+        for ((number, series), name) in self.series.iter().enumerate().zip(&names) {
+            let dashed = if series.is_dashed { " dashed" } else { "" };
+            let class = format!("stroke s{}{dashed}", number % SERIES);
+            let is_number = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+            for part in series.points.split(|point| !is_number(point)) {
+                let places: Vec<[f64; 2]> = part.iter().map(|(px, py)| [x.place(*px), y.place(*py)]).collect();
+                drawing.path(&class, &places, false, name);
+            }
+            // Few points can be pointed at.
+            const FEW: usize = 60;
+            if series.points.len() <= FEW {
+                let class = format!("dot s{}", number % SERIES);
+                for (px, py) in series.points.iter().filter(|point| is_number(point)) {
+                    let tip = format!("{name}: {} → {}", shown_number(*px), shown_number(*py));
+                    drawing.circle(&class, [x.place(*px), y.place(*py)], 3.0, &tip);
+                }
+            }
+        }
+        drawing
+    }
+}
