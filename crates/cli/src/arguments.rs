@@ -101,6 +101,9 @@ pub struct Inspect {
     /// Model directory, or the name of a model on the hub, whose tokenizer counts tokens
     #[arg(long, value_name = "DIR|NAME")]
     pub model: Option<PathBuf>,
+    /// Write a report with plots: an .html file, or a directory for inspect.html
+    #[arg(long, value_name = "DIR|FILE")]
+    pub report: Option<PathBuf>,
     /// Any setting, several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use gareum::machine::readable_bytes;
 use gareum::model::LoadNotes;
+use gareum::report;
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 use unicode_width::UnicodeWidthStr;
@@ -63,6 +64,15 @@ impl Display {
     /// The text in the language that is spoken.
     pub fn text(self, text: &str) -> Cow<'_, str> {
         self.language.translate(text)
+    }
+
+    /// The language that is spoken, for a report; `translate` is [`Display::text`].
+    pub fn report_language<'a>(self, translate: &'a dyn Fn(&str) -> String) -> report::Language<'a> {
+        let code = match self.language {
+            Language::English => "en",
+            Language::Korean => "ko",
+        };
+        report::Language { code, translate }
     }
 
     /// A cell of a table: the text in the language that is spoken, with blanks after it. A Hangul syllable takes two columns.

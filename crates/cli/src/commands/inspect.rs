@@ -16,7 +16,7 @@ use gareum::tokens::Tokenizer;
 use toml::Value;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
-use super::{check_stack, hub};
+use super::{check_stack, hub, report_file, write_report};
 use crate::arguments::{Common, Inspect};
 use crate::progress::Display;
 
@@ -31,6 +31,7 @@ const NAME: usize = 24;
 
 pub fn run(command: &Inspect, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
+    let report = command.report.as_deref().map(report_file).transpose()?;
     let settings = Settings::load(None, &overrides(command)?)?;
     check_stack(&command.columns.text, command.columns.stack)?;
     let files = files(command);
@@ -70,6 +71,9 @@ pub fn run(command: &Inspect, common: &Common) -> anyhow::Result<ExitCode> {
         println!("{}", serde_json::to_string_pretty(&inspection).context("inspection")?);
     } else {
         Summary::new(display, tokenizer.is_some()).print(&inspection);
+    }
+    if let Some(path) = report {
+        write_report(&inspection.to_page(), &path, display)?;
     }
     Ok(ExitCode::SUCCESS)
 }

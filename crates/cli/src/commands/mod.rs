@@ -13,12 +13,14 @@ pub mod quickstart;
 mod seeds;
 pub mod train;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gareum::data::Leak;
+use gareum::files::{self, WriteError};
 use gareum::predict::Predictor;
+use gareum::report::Page;
 use gareum::train::PartReport;
 
 use crate::failure::{INTERRUPTED, Usage};
@@ -51,6 +53,37 @@ fn check_output(directory: &Path) -> Result<(), Usage> {
         ))),
         _ => Ok(()),
     }
+}
+
+/// The file that a report is written to: the one named, or one of the command's name in the directory named.
+fn report_file(path: &Path) -> Result<PathBuf, Usage> {
+    let is_page = path
+        .extension()
+        .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
+    match is_page && !path.is_dir() {
+        true => {
+            check_output(path.parent().unwrap_or(Path::new("")))?;
+            Ok(path.to_owned())
+        }
+        false => {
+            check_output(path)?;
+            Ok(path.join("inspect.html"))
+        }
+    }
+}
+
+/// Writes a report in the language that is spoken.
+fn write_report(page: &Page, path: &Path, display: Display) -> Result<(), WriteError> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty()) {
+        files::create_directory(directory)?;
+    }
+    files::write_atomically(
+        path,
+        page.render(&display.report_language(&|text| display.text(text).into_owned()))
+            .as_bytes(),
+    )?;
+    display.note(format_args!("report: {}", path.display()));
+    Ok(())
 }
 
 /// Refuses several text columns without the word that says what they are.

@@ -12,6 +12,8 @@ const LIMITS: [u32; 4] = [64, 128, 256, 512];
 const USUAL_LIMIT: u32 = 512;
 /// A recommended length is a multiple of this.
 const STEP: u32 = 16;
+/// Lengths at which the loss is drawn.
+const CURVE: u32 = 32;
 /// The most of the texts and of the tokens that a recommended length cuts.
 const MOST_CUT: f64 = 0.01;
 
@@ -96,7 +98,11 @@ impl Lengths {
         let is_enough = |cut: &Cut| cut.texts <= MOST_CUT && cut.tokens <= MOST_CUT;
         let lengths = (1..).map(|step| step * STEP).take_while(|length| *length <= limit);
         let found = lengths.map(|length| self.cut_at(length)).find(is_enough);
+        let curve = (1..=CURVE).map(|step| (longest.min(limit) * step).div_ceil(CURVE));
+        let mut curve: Vec<u32> = curve.collect();
+        curve.dedup();
         Some(Truncated {
+            curve: curve.into_iter().map(|length| self.cut_at(length)).collect(),
             cuts: LIMITS.into_iter().map(|limit| self.cut_at(limit)).collect(),
             recommended: found.unwrap_or_else(|| self.cut_at(limit)),
             suffices: found.is_some(),
@@ -156,6 +162,8 @@ pub struct Cut {
 pub struct Truncated {
     /// At 64, 128, 256 and 512 tokens.
     pub cuts: Vec<Cut>,
+    /// At lengths in even steps up to that of the longest text, or what the model takes.
+    pub curve: Vec<Cut>,
     /// The smallest multiple of 16 that cuts at most one text in a hundred and loses at most one token in a hundred; else the longest that
     /// the model takes.
     pub recommended: Cut,

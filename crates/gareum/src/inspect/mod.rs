@@ -9,6 +9,7 @@ mod findings;
 mod labels;
 mod lengths;
 mod repeats;
+mod report;
 mod scan;
 mod sketch;
 mod traits;
