@@ -901,3 +901,33 @@ fn usage_is_explained() {
         For more information, try '--help'.
         ");
 }
+
+#[test]
+fn what_cannot_be_inspected() {
+    let workspace = Workspace::with_base();
+    workspace.write("one.csv", "a,b,c\n1,2,3\n");
+    assert_snapshot!(workspace.fail(&["inspect", "one.csv"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--label", "lable"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "missing"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--report", "reviews.csv"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--set", "data.txt=x"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "base", "--model", "base"]), @"");
+}
+
+#[test]
+fn workbooks_that_cannot_be_read() {
+    let workspace = Workspace::with_base();
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/reference/fixtures/xlsx");
+    for name in ["reviews.xlsx", "wide.xlsx"] {
+        std::fs::copy(fixtures.join(name), workspace.path(name)).unwrap();
+    }
+    workspace.write("damaged.xlsx", "PK\u{3}\u{4} and no more");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#review"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#empty"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "wide.xlsx"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "damaged.xlsx"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "missing.xlsx#a"]), @"");
+    workspace.write("cut.csv.zst", [0x28, 0xB5, 0x2F, 0xFD, 0x24, 0x20]);
+    assert_snapshot!(workspace.fail(&["inspect", "cut.csv.zst"]), @"");
+}

@@ -44,6 +44,8 @@ const EXEMPT: &[(&str, &str)] = &[
     ("It also opens in", "the model card, a file"),
     ("`transformers`: `AutoModel", "the model card, a file"),
     ("`peft`: `PeftModel", "the model card, a file"),
+    ("<meta http-equiv", "markup of reports"),
+    ("stroke thin s{}", "a class of marks in plots"),
 ];
 
 /// What stands for a value in a line of which only the template is known: no letter, so that it is no word either.

@@ -22,8 +22,12 @@ pub(super) struct DelimitedReader {
     row: u64,
     /// Empty fields beyond the width, dropped so far.
     pub surplus_fields: u64,
+    /// The first row that had some.
+    pub surplus_row: Option<u64>,
     /// Rows whose longest field held the delimiter and was put together again, so far.
     pub rejoined_rows: u64,
+    /// The first of them.
+    pub rejoined_row: Option<u64>,
     widths: FieldWidths,
     buffer: Vec<u8>,
 }
@@ -36,12 +40,14 @@ impl DelimitedReader {
         Self {
             widths,
             rejoined_rows: 0,
+            rejoined_row: None,
             source,
             delimiter,
             quoting,
             width: None,
             row: 0,
             surplus_fields: 0,
+            surplus_row: None,
             buffer: Vec::new(),
         }
     }
@@ -68,6 +74,7 @@ impl DelimitedReader {
         }
         if fields.len() > expected && self.widths.rejoin(&mut fields, expected, self.delimiter) {
             self.rejoined_rows += 1;
+            self.rejoined_row.get_or_insert(self.row);
         }
         if fields.len() != expected {
             let hint = self.field_count_hint(found > expected);
@@ -94,6 +101,7 @@ impl DelimitedReader {
             return;
         }
         self.surplus_fields += surplus as u64;
+        self.surplus_row.get_or_insert(self.row);
     }
 
     fn field_count_hint(&self, too_many: bool) -> String {

@@ -45,3 +45,5 @@ pub(crate) use error::{listed, shortened};
 pub(crate) use label_values::{LabelIndex, RawLabel, infer};
 pub(crate) use leakage::{keep_together, same_text_key};
 pub(crate) use normalize::invisible_characters;
+#[cfg(test)]
+pub(crate) use real_data::found;

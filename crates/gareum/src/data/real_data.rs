@@ -7,7 +7,8 @@ use super::*;
 
 const INFER: SchemaSource<'static> = SchemaSource::Infer { task: None };
 
-fn found(name: &str) -> Option<PathBuf> {
+/// The path of a file of the test data; `None`, with a word, where it is missing.
+pub(crate) fn found(name: &str) -> Option<PathBuf> {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
     let path = std::env::var_os("GAREUM_TEST_DATA")
         .map_or_else(beside, PathBuf::from)

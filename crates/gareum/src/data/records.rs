@@ -278,6 +278,14 @@ impl Records {
         }
     }
 
+    /// The first row with surplus fields, and the first one that was put together again.
+    pub(crate) fn repaired_rows(&self) -> [Option<u64>; 2] {
+        match &self.reader {
+            Reader::Delimited(reader) => [reader.surplus_row, reader.rejoined_row],
+            _ => [None; 2],
+        }
+    }
+
     /// Occurrences so far of JSON keys that are no column because they first appear late.
     pub fn ignored_keys(&self) -> u64 {
         self.ignored_keys

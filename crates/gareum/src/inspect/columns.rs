@@ -76,6 +76,8 @@ pub struct ColumnReport {
     pub distinct: u64,
     /// Whether there are more than could be counted.
     pub distinct_is_at_least: bool,
+    /// The first row with a value.
+    pub first_row: Option<u64>,
     /// Up to three values.
     pub examples: Vec<String>,
     /// Smallest and largest, of numbers.
@@ -104,6 +106,7 @@ pub(super) struct ColumnTally {
     most: usize,
     groups: HashMap<u64, Group, RandomState>,
     is_beyond: bool,
+    first_row: Option<u64>,
     examples: Vec<String>,
     range: Option<[f64; 2]>,
     sizes: NumberSample,
@@ -244,6 +247,7 @@ impl ColumnTally {
             most: (MOST_VALUES / columns.max(1)).clamp(1024, MOST_VALUES_OF_COLUMN),
             groups: HashMap::with_hasher(RandomState::with_seeds(1, 2, 3, 4)),
             is_beyond: false,
+            first_row: None,
             examples: Vec::new(),
             range: None,
             sizes: NumberSample::default(),
@@ -256,6 +260,7 @@ impl ColumnTally {
             self.missing += 1;
             return;
         };
+        self.first_row.get_or_insert(self.rows);
         let kind = match cell.kind {
             ColumnKind::Integer => 0,
             ColumnKind::Number => 1,
@@ -313,6 +318,7 @@ impl ColumnTally {
             missing: self.missing,
             distinct: self.groups.len() as u64,
             distinct_is_at_least: self.is_beyond,
+            first_row: self.first_row,
             examples: self.examples,
             range: self.range.filter(|_| is_number),
             tells: tells.flatten(),

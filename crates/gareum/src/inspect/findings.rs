@@ -23,8 +23,8 @@ const MANY_UNKNOWN: f64 = 0.01;
 /// A text that is so many times as long as nearly all others, and so long, is likely several that lost their ends.
 const FAR_LONGER: u32 = 20;
 const VERY_LONG: u32 = 10_000;
-/// A column with values in fewer rows is nearly empty.
-const NEARLY_EMPTY: f64 = 0.05;
+/// A column with values in a smaller share of the rows is worth a word.
+const MOSTLY_EMPTY: f64 = 0.5;
 /// Rows that are named.
 const SHOWN_ROWS: usize = 3;
 
@@ -113,7 +113,11 @@ pub(super) fn findings(inspection: &Inspection) -> Vec<Finding> {
         labels(file, first.filter(|first| first.name != file.name), &mut list);
         columns(file, first.filter(|first| first.name != file.name), &mut list);
         repeats(file, &mut list);
-        texts(file, &mut list);
+        texts(
+            file,
+            inspection.files.len() == 1 || first.is_some_and(|first| first.name == file.name),
+            &mut list,
+        );
         reading(file, &mut list);
     }
     leakage(inspection, &mut found);
@@ -159,12 +163,13 @@ fn rows_of(pairs: &[Pair]) -> impl Iterator<Item = u64> {
     pairs.iter().take(1).flat_map(|pair| [pair.first, pair.second])
 }
 
-/// A share as people write it: `0.3 %`, `12 %`.
+/// A share as people write it, in per cent: `0.3`, `12`, `<0.01`.
 pub fn percent(share: f64) -> String {
     let percent = 100.0 * share;
     match percent {
-        _ if percent == 0.0 || percent >= 99.95 && share < 1.0 => format!("{percent:.2}"),
-        _ if percent < 0.095 => format!("{percent:.2}"),
+        _ if percent == 0.0 => "0".to_owned(),
+        _ if percent < 0.005 => "<0.01".to_owned(),
+        _ if percent < 0.095 || percent >= 99.5 && share < 1.0 => format!("{percent:.2}"),
         _ if percent < 9.95 => format!("{percent:.1}"),
         _ => format!("{percent:.0}"),
     }
@@ -376,7 +381,7 @@ fn labels(file: &FileReport, first: Option<&FileReport>, list: &mut List<'_>) {
             "what is measured here is not what is trained for; make sure that this is meant",
         );
     }
-    if let Some(tells) = file.position_tells.filter(|tells| tells.share >= SORTED) {
+    if let Some(tells) = file.position_tells.filter(|tells| is_first && tells.share >= SORTED) {
         list.add(
             Warning,
             Kind::SortedByLabel,
@@ -388,7 +393,10 @@ fn labels(file: &FileReport, first: Option<&FileReport>, list: &mut List<'_>) {
             "training shuffles them; do not take the first rows as a sample or cut the file at a place",
         );
     }
-    if let Some(tells) = file.length_tells.filter(|tells| tells.share >= LENGTH_TELLS) {
+    if let Some(tells) = file
+        .length_tells
+        .filter(|tells| is_first && tells.share >= LENGTH_TELLS)
+    {
         list.add(
             Warning,
             Kind::LengthTellsLabel,
@@ -443,18 +451,23 @@ fn columns(file: &FileReport, first: Option<&FileReport>, list: &mut List<'_>) {
         format!("columns without a value: {}", names(&empty)),
         "",
     );
-    for column in unused().filter(|column| column.kind != ColumnKind::Empty) {
+    let is_mostly_empty = |column: &&super::ColumnReport| {
+        let present = (file.rows - column.missing) as f64;
+        column.kind != ColumnKind::Empty && present < MOSTLY_EMPTY * file.rows as f64
+    };
+    for column in unused().filter(is_mostly_empty) {
         let present = file.rows - column.missing;
         list.add(
             Note,
             Kind::EmptyColumns,
-            u64::from((present as f64) < NEARLY_EMPTY * file.rows as f64),
+            1,
             format!(
                 "column `{}` has a value in {present} of {} rows",
                 column.name, file.rows
             ),
             "",
-        );
+        )
+        .rows(Kind::EmptyColumns, column.first_row);
     }
     if let Some(first) = first {
         let lacks = |one: &FileReport, other: &FileReport| {
@@ -519,14 +532,21 @@ fn repeats(file: &FileReport, list: &mut List<'_>) {
         Warning,
         Kind::Duplicates,
         same.rows,
-        match more {
-            0 => format!(
-                "rows that repeat the text of an earlier one: {}, {} of them its label too",
-                exact.rows, exact.rows_with_same_label
+        match (exact.rows, more, file.labels.is_some()) {
+            (0, more, _) => {
+                format!("rows whose text differs from an earlier one in case, blanks or invisible characters only: {more}")
+            }
+            (rows, 0, false) => format!("rows that repeat the text of an earlier one: {rows}"),
+            (rows, 0, true) => format!(
+                "rows that repeat the text of an earlier one: {rows}, {} of them its label too",
+                exact.rows_with_same_label
             ),
-            more => format!(
-                "rows that repeat the text of an earlier one: {}, {} of them its label too; {more} more differ in case, blanks or invisible characters",
-                exact.rows, exact.rows_with_same_label
+            (rows, more, false) => format!(
+                "rows that repeat the text of an earlier one: {rows}; {more} more differ in case, blanks or invisible characters"
+            ),
+            (rows, more, true) => format!(
+                "rows that repeat the text of an earlier one: {rows}, {} of them its label too; {more} more differ in case, blanks or invisible characters",
+                exact.rows_with_same_label
             ),
         },
         "training leaves out rows that repeat text and label; a split keeps equal texts in one part",
@@ -560,7 +580,7 @@ fn repeats(file: &FileReport, list: &mut List<'_>) {
     .rows(Kind::NearDuplicates, rows_of(&near.examples));
 }
 
-fn texts(file: &FileReport, list: &mut List<'_>) {
+fn texts(file: &FileReport, is_first: bool, list: &mut List<'_>) {
     use FindingKind as Kind;
     use Severity::{Note, Warning};
     for found in &file.traits {
@@ -630,7 +650,7 @@ fn texts(file: &FileReport, list: &mut List<'_>) {
             "`--set model.truncation=head_tail` keeps beginning and end; or take a model for long texts, or split the texts",
         ),
     };
-    list.add(severity, Kind::MaxLength, 1, message, hint);
+    list.add(severity, Kind::MaxLength, u64::from(is_first), message, hint);
     let pieces = listed(tokens.unknown_pieces.iter().map(|(piece, _)| piece.as_str()));
     list.add(
         if tokens.unknown >= MANY_UNKNOWN { Warning } else { Note },
@@ -658,7 +678,8 @@ fn reading(file: &FileReport, list: &mut List<'_>) {
         file.surplus_fields,
         format!("empty fields beyond the last column, left out: {}", file.surplus_fields),
         "",
-    );
+    )
+    .rows(Kind::SurplusFields, file.rows_of.surplus_fields);
     list.add(
         Note,
         Kind::RejoinedRows,
@@ -668,7 +689,8 @@ fn reading(file: &FileReport, list: &mut List<'_>) {
             file.rejoined_rows
         ),
         "",
-    );
+    )
+    .rows(Kind::RejoinedRows, file.rows_of.rejoined);
     list.add(
         Warning,
         Kind::IgnoredKeys,
@@ -735,7 +757,8 @@ mod tests {
     #[test]
     fn shares_are_short() {
         for (share, expected) in [
-            (0.0, "0.00"),
+            (0.0, "0"),
+            (0.00001, "<0.01"),
             (0.0004, "0.04"),
             (0.0123, "1.2"),
             (0.5, "50"),

@@ -8,6 +8,8 @@ mod columns;
 mod findings;
 mod labels;
 mod lengths;
+#[cfg(test)]
+mod real_data;
 mod repeats;
 mod report;
 mod scan;
@@ -157,6 +159,8 @@ pub struct FileReport {
 #[derive(Clone, Debug, Default, PartialEq)]
 struct RowsOf {
     untrimmed_labels: Vec<u64>,
+    surplus_fields: Option<u64>,
+    rejoined: Option<u64>,
 }
 
 /// A label that was not to be expected.
@@ -405,6 +409,7 @@ fn report(
         columns,
         counts,
     } = scan;
+    let [surplus_fields, rejoined] = records.repaired_rows();
     let roles = scan::roles(&columns, records.columns().len());
     let Counts {
         rows_read,
@@ -500,6 +505,8 @@ fn report(
         vocabulary,
         labels: label_report,
         rows_of: RowsOf {
+            surplus_fields,
+            rejoined,
             untrimmed_labels: {
                 untrimmed_labels.truncate(SHOWN_ROWS);
                 untrimmed_labels

@@ -27,7 +27,9 @@ pub(super) struct RowTable {
     pub exact: Vec<u64>,
     /// Of what is the same for texts that differ in nothing that matters.
     pub same: Vec<u64>,
-    /// As `same`, of the two texts of a pair alone; empty if there are no pairs.
+    /// Of the letters and digits alone, in lower case.
+    pub letters: Vec<u64>,
+    /// As `letters`, of the two texts of a pair each; empty if there are no pairs.
     pub alone: Vec<[u64; 2]>,
     pub sketch: Vec<Sketch>,
     /// Which of the file's different labels, or [`NONE`].
@@ -63,7 +65,8 @@ pub struct Repeats {
     pub exact: Equal,
     /// Those, and texts that differ in case, blanks, invisible characters or Unicode normal form only.
     pub same: Equal,
-    /// Texts that are not the same but nearly: at least four fifths of their three-letter sequences are shared.
+    /// Texts that are not the same but nearly: at least four fifths of their three-letter sequences are shared, or all letters and digits
+    /// are the same.
     pub near: Near,
 }
 
@@ -137,6 +140,12 @@ pub struct Leakage {
     pub examples: Vec<Pair>,
     /// Some of the rows that are nearly the same.
     pub near_examples: Vec<Pair>,
+}
+
+/// The letters and digits of a text; the text itself if it has none.
+pub(super) fn letters_of(text: &str) -> String {
+    let letters: String = text.chars().filter(|c| c.is_alphanumeric()).collect();
+    if letters.is_empty() { text.to_owned() } else { letters }
 }
 
 fn pair(first: &RowTable, one: usize, second: &RowTable, other: usize) -> Pair {
@@ -229,10 +238,19 @@ impl Neighbours {
             let (file, place) = places[index as usize];
             &files[file as usize].sketch[place as usize]
         };
+        let letters = |index: u32| {
+            let (file, place) = places[index as usize];
+            files[file as usize].letters[place as usize]
+        };
         let mut keys: Vec<(u64, u32)> = Vec::with_capacity(places.len());
-        for band in 0..BANDS {
+        // Behind the bands come the letters, which may be the same where short texts differ in punctuation.
+        for band in 0..=BANDS {
             keys.clear();
-            keys.extend((0..places.len() as u32).map(|index| (sketch(index).band(band), index)));
+            let key = |index: u32| match band {
+                BANDS => letters(index),
+                band => sketch(index).band(band),
+            };
+            keys.extend((0..places.len() as u32).map(|index| (key(index), index)));
             keys.par_sort_unstable();
             for bucket in keys
                 .chunk_by(|one, other| one.0 == other.0)
@@ -251,7 +269,7 @@ impl Neighbours {
                             let (one, two) = (files[other], files[file as usize]);
                             let candidate_place = places[**candidate as usize].1 as usize;
                             one.same[candidate_place] != two.same[place as usize]
-                                && sketch(**candidate).likeness(sketch(*index)) >= NEAR
+                                && (band == BANDS || sketch(**candidate).likeness(sketch(*index)) >= NEAR)
                         };
                         if let Some(found) = candidates.iter().find(is_near) {
                             earlier[other][at] = places[*found as usize].1;
@@ -306,6 +324,7 @@ pub(super) fn leakage(
     let hashes = |file: &RowTable, place: usize| -> [Option<u64>; 2] {
         match file.alone.get(place).filter(|_| by_single_texts) {
             Some([first, second]) => [Some(*first), Some(*second)],
+            None if by_single_texts => [Some(file.letters[place]), None],
             None => [Some(file.same[place]), None],
         }
     };
@@ -368,6 +387,7 @@ mod tests {
             table.row.push(row);
             table.exact.push(hasher.hash_one(text.trim()));
             table.same.push(hasher.hash_one(&key));
+            table.letters.push(hasher.hash_one(letters_of(&key)));
             table.sketch.push(Sketch::of(&key));
             table.label.push(*label);
         }
@@ -448,7 +468,7 @@ mod tests {
     #[test]
     fn texts_of_pairs_are_found_alone() {
         let (single, mut pairs) = (table(&[("a text", 0)]), table(&[("premise and hypothesis", 0)]));
-        pairs.alone = vec![[single.same[0], 1]];
+        pairs.alone = vec![[single.letters[0], 1]];
         let neighbours = Neighbours::find(&[&single, &pairs]);
         let found = leakage((0, "a", &compared(&single)), (1, "b", &compared(&pairs)), &neighbours).unwrap();
         assert_eq!((found.rows, found.by_single_texts), (1, true));

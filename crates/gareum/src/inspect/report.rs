@@ -16,6 +16,8 @@ use crate::report::{
 const MOST_BARS: usize = 80;
 /// Labels whose words are shown.
 const MOST_LABELS_WITH_WORDS: usize = 60;
+/// From this share on it is shown how much of the label something tells.
+const WORTH_SHOWING: f64 = 0.01;
 /// Columns that are shown.
 const MOST_COLUMNS: usize = 100;
 
@@ -46,6 +48,7 @@ impl Inspection {
         let mut blocks = Vec::new();
         for file in &self.files {
             blocks.extend(self.heading(file));
+            blocks.push(Block::Paragraph(words(file.format.to_string())));
             blocks.push(Block::Tiles(tiles(file)));
         }
         let notices = |is_note: bool| {
@@ -335,7 +338,7 @@ impl Inspection {
                         Column::Long(words("what")),
                         Column::Number(words("texts")),
                         Column::Number(words("share")),
-                        Column::Text(words("rows")),
+                        Column::Text(words("row numbers")),
                     ],
                     rows,
                 }));
@@ -410,10 +413,6 @@ fn tiles(file: &FileReport) -> Vec<Tile> {
     } else if let Some(characters) = &file.characters {
         tiles.push(tile("characters, median", grouped(characters.median.into())));
     }
-    tiles.push(Tile {
-        name: words("format"),
-        value: words(file.format.to_string()),
-    });
     tiles
 }
 
@@ -586,7 +585,7 @@ fn tells_figure(file: &FileReport) -> Option<Block> {
         .into_iter()
         .filter_map(|(name, tells)| Some((words(name), tells?)));
     let mut all: Vec<(Text, Tells)> = columns.chain(others).collect();
-    if all.is_empty() {
+    if all.iter().all(|(_, tells)| tells.share < WORTH_SHOWING) {
         return None;
     }
     all.sort_by(|one, other| other.1.share.total_cmp(&one.1.share));
@@ -709,7 +708,7 @@ fn pairs_table(caption: &str, pairs: &[Pair]) -> Table {
         row
     };
     let mut columns = vec![
-        Column::Text(words("rows")),
+        Column::Text(words("row numbers")),
         Column::Text(words("labels")),
         Column::Long(words("text")),
     ];

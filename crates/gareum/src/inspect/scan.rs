@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use super::columns::{Cell, ColumnRole, ColumnTally, NumberSample, RowLabel};
 use super::lengths::Lengths;
-use super::repeats::{NONE, RowTable};
+use super::repeats::{NONE, RowTable, letters_of};
 use super::sketch::Sketch;
 use super::traits::{TraitTally, Traits, is_han, is_hangul};
 use super::vocabulary::{WordTally, words};
@@ -111,6 +111,7 @@ struct Facts {
 struct TextFacts {
     exact: u64,
     same: u64,
+    letters: u64,
     alone: Option<[u64; 2]>,
     sketch: Sketch,
     characters: u32,
@@ -267,10 +268,12 @@ impl Look<'_> {
         let pair = input.text_pair.as_deref();
         let texts: Vec<&str> = std::iter::once(input.text.as_str()).chain(pair).collect();
         let key = same_text_key(&input.text, pair);
-        let alone = |text: &str| self.hasher.hash_one(same_text_key(text, None));
+        let letters = |key: &str| self.hasher.hash_one(letters_of(key));
+        let alone = |text: &str| letters(&same_text_key(text, None));
         Ok(TextFacts {
             exact: self.hasher.hash_one((input.text.trim(), pair.map(str::trim))),
             same: self.hasher.hash_one(&key),
+            letters: letters(&key),
             alone: pair.map(|pair| [alone(&input.text), alone(pair)]),
             sketch: Sketch::of(&key),
             characters: texts.iter().map(|text| text.chars().count() as u32).sum(),
@@ -361,6 +364,7 @@ impl Counts {
         table.row.push(u32::try_from(row).unwrap_or(NONE));
         table.exact.push(text.exact);
         table.same.push(text.same);
+        table.letters.push(text.letters);
         table.alone.extend(text.alone);
         table.sketch.push(text.sketch);
         table.label.push(label.map_or(NONE, |label| label.index));

@@ -29,7 +29,7 @@ pub enum TextTrait {
     DoubledQuotes,
     /// Backslashes.
     Backslashes,
-    /// Line breaks inside the text.
+    /// Line breaks.
     LineBreaks,
     /// Addresses of web pages.
     WebAddresses,
@@ -75,7 +75,7 @@ impl TextTrait {
             Self::Markup => "remains of HTML",
             Self::DoubledQuotes => "doubled quotes inside the text",
             Self::Backslashes => "backslashes",
-            Self::LineBreaks => "line breaks inside the text",
+            Self::LineBreaks => "line breaks",
             Self::WebAddresses => "web addresses",
             Self::PersonalData => "e-mail addresses, telephone or registration numbers",
             Self::Placeholders => "placeholders in brackets",
@@ -101,7 +101,7 @@ impl TextTrait {
             Self::Markup => text.contains(['<', ';']) && matches(&MARKUP),
             Self::DoubledQuotes => text.contains("\"\""),
             Self::Backslashes => text.contains('\\'),
-            Self::LineBreaks => text.trim().contains('\n'),
+            Self::LineBreaks => text.contains('\n'),
             Self::WebAddresses => ["http://", "https://", "www."].iter().any(|start| text.contains(start)),
             Self::PersonalData => text.contains('@') && matches(&EMAIL) || text.contains('0') && matches(&NUMBER),
             Self::Placeholders => text.contains('[') && matches(&PLACEHOLDER),

@@ -176,8 +176,18 @@ impl Html<'_> {
         let _ = self.text.write_fmt(text);
     }
 
+    /// A text in HTML; what stands in backquotes in words of ours is code or a name.
     fn say(&self, text: &Text) -> String {
-        escaped(&self.language.say(text))
+        let said = escaped(&self.language.say(text));
+        let is_quoted = matches!(text, Text::Words(_)) && said.contains('`') && said.matches('`').count() % 2 == 0;
+        if !is_quoted {
+            return said;
+        }
+        let part = |(place, part): (usize, &str)| match place % 2 {
+            0 => part.to_owned(),
+            _ => format!("<code>{part}</code>"),
+        };
+        said.split('`').enumerate().map(part).collect()
     }
 
     fn element(&mut self, open: &str, close: &str, text: &Text) {
@@ -345,6 +355,19 @@ mod tests {
         for network in ["http://", "https://", "src=\"", "@import", "url("] {
             assert!(!html.contains(network), "{network}");
         }
+    }
+
+    #[test]
+    fn backquotes_are_code_in_words_alone() {
+        let page = |text| Page {
+            title: words("x"),
+            subtitle: Some(text),
+            sections: Vec::new(),
+        };
+        let html = |text| page(text).render(&Language::ENGLISH);
+        assert!(html(words("column `a<b`: 1")).contains("column <code>a&lt;b</code>: 1"));
+        assert!(html(data("`a`")).contains("`a`"));
+        assert!(html(words("a ` alone")).contains("a ` alone"));
     }
 
     #[test]

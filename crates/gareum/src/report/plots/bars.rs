@@ -82,7 +82,7 @@ impl Plot for BarChart {
         let (thick, gap) = match (lines, self.rows.len()) {
             (1, 31..) => (11.0, 5.0),
             (1, _) => (15.0, 7.0),
-            _ => (9.0, 8.0),
+            _ => (13.0, 9.0),
         };
         let names: Vec<String> = self
             .rows
