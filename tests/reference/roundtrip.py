@@ -11,6 +11,7 @@
 
 DIR may also be an adapter that gareum saved: peft loads it with the model that it belongs to.
 
+A temperature in DIR/gareum.json is applied to the logits of transformers too.
 Arguments after `--` are handed to `gareum predict`. Exit status 1 when a score differs by more than 1e-4 or a clear label differs.
 """
 
@@ -251,6 +252,7 @@ def gareum_predictions(args: argparse.Namespace, model: Path, rows: Rows, work: 
 def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
     """For each row, label to probability; for regression, label to value."""
     tokenizer, model = load(folder)
+    temperature = temperature_of(folder)
     names = [model.config.id2label[index] for index in range(model.config.num_labels)]
     max_length, scores = truncation_length(folder), []
     for start in range(0, len(rows.texts), 16):
@@ -260,9 +262,15 @@ def transformers_scores(folder: Path, rows: Rows) -> list[dict[str, float]]:
         if getattr(model.config, "type_vocab_size", 1) < 2:  # such a model has no token types, though its tokenizer may
             inputs.pop("token_type_ids", None)
         with torch.no_grad():
-            logits = model(**inputs).logits  # [batch, labels]
+            logits = model(**inputs).logits / temperature  # [batch, labels]
         scores += [dict(zip(names, row)) for row in activation(model.config)(logits).tolist()]
     return scores
+
+
+def temperature_of(folder: Path) -> float:
+    """What gareum divides logits by, of which transformers knows nothing."""
+    description = folder / "gareum.json"
+    return json.loads(description.read_text(encoding="utf-8")).get("decision", {}).get("temperature", 1.0) if description.exists() else 1.0
 
 
 def load(folder: Path):

@@ -57,6 +57,8 @@ pub enum Command {
     Train(Box<Train>),
     /// Measure a model on labelled text
     Evaluate(Evaluate),
+    /// Fit a model's temperature and thresholds on labelled text, and save them with it
+    Calibrate(Calibrate),
     /// Label texts of a file or of standard input
     Predict(Predict),
     /// Make a plain model of an adapter and the model that it belongs to
@@ -222,9 +224,33 @@ pub struct Evaluate {
     /// What to compute in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
-    /// Write metrics.json to this directory
+    /// Column by whose values the results are told apart, several times; the length of texts always is
+    #[arg(long, value_name = "COLUMN")]
+    pub slice: Vec<String>,
+    /// Write metrics.json and predictions.jsonl to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Calibrate {
+    /// Directory of the model; its gareum.json is changed
+    #[arg(long, value_name = "DIR")]
+    pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Labelled rows that the model was neither trained nor is tested on: csv, tsv, json, jsonl (also .gz), parquet, or hf://...
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub columns: LabelledColumns,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
+    /// A setting of [decision], several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
 }
 
 #[derive(Debug, Args)]

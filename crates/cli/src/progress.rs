@@ -1,9 +1,11 @@
 //! How long work is shown: bars on a terminal, plain lines elsewhere, nothing with `--quiet`. All on standard error.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
+use gareum::decision::Decision;
 use gareum::machine::readable_bytes;
 use gareum::model::LoadNotes;
 use gareum::report;
@@ -113,6 +115,40 @@ impl Display {
 /// What fills a text up to a width.
 fn blanks(text: &str, width: usize) -> String {
     " ".repeat(width.saturating_sub(text.width()))
+}
+
+/// What fitting a decision did.
+pub fn decision_lines(decision: &Decision) -> Vec<String> {
+    let Some(fitted) = &decision.fitted else {
+        return Vec::new();
+    };
+    let change = |name: &str| {
+        let value = |figures: &BTreeMap<String, Option<f64>>| match figures.get(name).copied().flatten() {
+            Some(value) => format!("{value:.4}"),
+            None => "-".to_owned(),
+        };
+        format!("{} -> {}", value(&fitted.before), value(&fitted.after))
+    };
+    let examples = fitted.examples;
+    let mut lines = vec![match decision.temperature == 1.0 {
+        true => format!("temperature 1: no other lowers the loss of the {examples} rows"),
+        false => format!(
+            "temperature {:.3}, fitted on {examples} rows: log loss {}, calibration error {}",
+            decision.temperature,
+            change("log_loss"),
+            change("ece")
+        ),
+    }];
+    if !decision.thresholds.is_empty() {
+        let shared = decision.thresholds.iter().filter(|label| label.shared).count();
+        lines.push(format!(
+            "thresholds of {} labels, of which {shared} share one: macro F1 {}, micro F1 {}",
+            decision.thresholds.len(),
+            change("macro_f1"),
+            change("micro_f1")
+        ));
+    }
+    lines
 }
 
 /// Shows the events of a training run.
@@ -239,6 +275,7 @@ impl TrainingProgress {
                     false => self.line(told),
                 }
             }
+            Event::Decided(decision) => decision_lines(decision).into_iter().for_each(|line| self.line(line)),
             Event::Saved(_) | Event::Logged(_) => {}
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));

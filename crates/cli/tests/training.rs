@@ -69,10 +69,9 @@ fn a_csv_is_split_learned_saved_and_measured_again() {
         .json();
     assert_eq!(workspace.json("report/metrics.json"), evaluation);
     assert_eq!(evaluation["classification_report"]["pos"]["support"], 72.0);
-    assert_eq!(
-        metrics["test"].as_object().unwrap().keys().collect::<Vec<_>>(),
-        evaluation.as_object().unwrap().keys().collect::<Vec<_>>()
-    );
+    let keys = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    let measured = keys(&metrics["test"]);
+    assert_eq!(keys(&evaluation)[..measured.len()], measured);
 }
 
 #[test]
@@ -95,7 +94,9 @@ fn files_of_their_own_for_validation_and_test() {
     let metrics = workspace.json("model/metrics.json");
     assert_eq!(metrics["validation"], metrics["test"]);
     let evaluation = workspace.succeed(&["evaluate", "--json", "--model", "model", "--data", "test.csv"]);
-    assert_eq!(evaluation.json(), metrics["test"]);
+    for (name, value) in metrics["test"].as_object().unwrap() {
+        assert_eq!(&evaluation.json()[name], value, "{name}");
+    }
     assert!(evaluation.stderr.contains("test.csv: 36 rows"), "{}", evaluation.stderr);
     let table = workspace.succeed(&["evaluate", "--quiet", "--model", "model", "--data", "test.csv"]);
     assert!(table.stdout.contains("macro avg"), "{}", table.stdout);

@@ -6,7 +6,8 @@
 //! - [`data`]: files to labelled examples; [`inspect`]: what they are like; [`tokens`]: texts to packed batches of ids.
 //! - [`model`]: encoder and head, read from and written to Hugging Face's formats; [`head`]: the losses.
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
-//! - [`predict`]: a saved model on new texts; [`metrics`]: what is measured; [`baseline`]: the yardstick beside it.
+//! - [`predict`]: a saved model on new texts; [`decision`]: from its logits to labels.
+//! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
 //! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
@@ -17,6 +18,8 @@
 pub mod baseline;
 pub mod bench;
 pub mod data;
+pub mod decision;
+pub mod evaluation;
 pub mod files;
 pub mod head;
 pub mod hub;

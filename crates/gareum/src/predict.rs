@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use tensor::Tape;
 
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
+use crate::decision::Decision;
 use crate::files::{self, WriteError};
 use crate::model::{Adapter, AdapterFiles, EncoderFolder, HeadSource, Model, ModelError, Precision};
 use crate::settings::{PrecisionSetting, QuantizeBase, Settings};
@@ -55,45 +56,13 @@ pub struct Prediction {
     pub logits: Vec<f32>,
     /// Probability of each label; the predicted number itself for regression.
     pub scores: Vec<f64>,
-    /// The chosen classes: one; or those with a probability of at least one half; or none for regression.
+    /// The chosen classes: one; or those whose probability reaches their threshold; or none for regression.
     pub classes: Vec<u32>,
+    /// Whether the model would rather not say: the classes are then its guess. Always false unless [`Decision::abstain`] is set.
+    pub abstained: bool,
 }
 
 impl Prediction {
-    pub(crate) fn new(logits: Vec<f32>, task: Task) -> Self {
-        let wide = logits.iter().map(|&logit| logit as f64);
-        let scores: Vec<f64> = match task {
-            Task::Regression => wide.collect(),
-            Task::MultiLabel => wide.map(|logit| 1.0 / (1.0 + (-logit).exp())).collect(),
-            Task::SingleLabel => {
-                let largest = wide.clone().fold(f64::NEG_INFINITY, f64::max);
-                let exponentials: Vec<f64> = wide.map(|logit| (logit - largest).exp()).collect();
-                let sum: f64 = exponentials.iter().sum();
-                exponentials.into_iter().map(|value| value / sum).collect()
-            }
-        };
-        let classes = match task {
-            Task::Regression => Vec::new(),
-            Task::MultiLabel => (0..)
-                .zip(&scores)
-                .filter(|(_, score)| **score >= 0.5)
-                .map(|(id, _)| id)
-                .collect(),
-            // The first of equal scores, as argmax takes it.
-            Task::SingleLabel => {
-                let best = (0..)
-                    .zip(&scores)
-                    .reduce(|best, next| if next.1 > best.1 { next } else { best });
-                best.map(|(id, _)| id).into_iter().collect()
-            }
-        };
-        Self {
-            logits,
-            scores,
-            classes,
-        }
-    }
-
     /// The labels with their scores, best first.
     pub fn ranked<'a>(&self, schema: &'a LabelSchema) -> Vec<(&'a str, f64)> {
         let mut ranked: Vec<_> = schema
@@ -106,8 +75,8 @@ impl Prediction {
         ranked
     }
 
-    /// The columns of a predictions file: `label` (a name; a list of names; absent for regression), `score` (the chosen
-    /// label's; the smallest among several; the predicted number) and `scores` (all labels; with `top_k`, the best).
+    /// The columns of a predictions file: `label` (a name; a list of names; the number of a regression; null where the model abstained),
+    /// `score` (the chosen label's; the smallest among several; the predicted number) and `scores` (all labels; with `top_k`, the best).
     pub fn columns(&self, schema: &LabelSchema, top_k: Option<usize>) -> PredictionColumns {
         let name = |id: &u32| schema.name_of(*id).unwrap_or_default();
         let score = |id: &u32| self.scores.get(*id as usize).copied();
@@ -134,7 +103,11 @@ impl Prediction {
                 best.map(|(name, score)| (name.to_owned(), json!(score))).collect()
             }
         };
-        PredictionColumns { label, score, scores }
+        PredictionColumns {
+            label: if self.abstained { Value::Null } else { label },
+            score,
+            scores,
+        }
     }
 }
 
@@ -149,27 +122,28 @@ pub struct PredictionColumns {
     pub scores: Map<String, Value>,
 }
 
-/// Predicts encoded texts in batches of at most `max_tokens` tokens (or one text), one after another; results are in the order
-/// of the inputs. `progress` gets the number of texts done.
+/// Predicts encoded texts in batches of at most `max_tokens` tokens (or one text), one after another, and decides by `decision`;
+/// results are in the order of the inputs. `progress` gets the number of texts done.
 ///
 /// # Errors
 /// [`tensor::Error`] if ids are outside of the vocabulary or a text is longer than the model's positions.
 pub fn predict_encoded(
     model: &Model,
+    decision: &Decision,
     encoded: &[&Encoded],
     max_tokens: usize,
     progress: &mut dyn FnMut(usize),
 ) -> tensor::Result<Vec<Prediction>> {
-    predict_batches(model, encoded, max_tokens, 1, progress)
+    predict_batches(model, decision, encoded, (max_tokens, 1), progress)
 }
 
-/// As [`predict_encoded`], with `at_once` batches shared among the threads: none then waits for others after every operation,
+/// As [`predict_encoded`], with so many batches `at_once` shared among the threads: none then waits for others after every operation,
 /// and those that find no batch left help with the operations of the rest.
 fn predict_batches(
     model: &Model,
+    decision: &Decision,
     encoded: &[&Encoded],
-    batch_tokens: usize,
-    at_once: usize,
+    (batch_tokens, at_once): (usize, usize),
     progress: &mut dyn FnMut(usize),
 ) -> tensor::Result<Vec<Prediction>> {
     let lengths: Vec<usize> = encoded.iter().map(|encoded| encoded.input_ids.len()).collect();
@@ -178,7 +152,7 @@ fn predict_batches(
         let tape = Tape::inference();
         let logits = model.forward(&tape, &packed, None)?.value().to_f32_vec();
         let logits = logits.chunks_exact(model.schema().num_labels());
-        let predictions = logits.map(|logits| Prediction::new(logits.to_vec(), model.schema().task));
+        let predictions = logits.map(|logits| decision.decide(logits.to_vec(), model.schema().task));
         Ok(batch.iter().copied().zip(predictions).collect())
     };
     let mut predictions = Vec::with_capacity(encoded.len());
@@ -214,9 +188,24 @@ pub struct Description {
     pub gareum: String,
     /// The settings of the run, with every default.
     pub settings: Settings,
+    /// How logits become labels.
+    #[serde(default)]
+    pub decision: Decision,
     /// Where the data came from and what was done to it.
     #[serde(default)]
     pub data: Value,
+}
+
+impl Default for Description {
+    /// What goes without saying where there is no file.
+    fn default() -> Self {
+        Self {
+            gareum: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: Settings::default(),
+            decision: Decision::default(),
+            data: Value::Null,
+        }
+    }
 }
 
 impl Description {
@@ -232,14 +221,34 @@ impl Description {
         if !path.exists() {
             return Ok(None);
         }
-        let failed = |reason: String| PredictError::Description {
-            path: path.clone(),
-            reason,
-        };
-        let text = std::fs::read_to_string(&path).map_err(|error| failed(error.to_string()))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| damaged(directory, error.to_string()))?;
         serde_json::from_str(&text)
             .map(Some)
-            .map_err(|error| failed(error.to_string()))
+            .map_err(|error| damaged(directory, error.to_string()))
+    }
+
+    /// How many training examples have each label, by id; `None` if that is not known, or not of these labels.
+    pub fn train_counts(&self, schema: &LabelSchema) -> Option<Vec<u64>> {
+        let counts: Vec<(String, u64)> = serde_json::from_value(self.data["label_counts"]["train"].clone()).ok()?;
+        let (names, counts): (Vec<String>, Vec<u64>) = counts.into_iter().unzip();
+        (names == schema.names).then_some(counts)
+    }
+
+    /// Writes it into a model directory.
+    ///
+    /// # Errors
+    /// [`PredictError::Model`] if it cannot be written.
+    pub fn write(&self, directory: &Path) -> Result<(), PredictError> {
+        let json = serde_json::to_string_pretty(self).map_err(|error| damaged(directory, error.to_string()))?;
+        let path = directory.join(Self::FILE);
+        files::write_atomically(&path, (json + "\n").as_bytes()).map_err(|error| PredictError::Model(error.into()))
+    }
+}
+
+fn damaged(directory: &Path, reason: String) -> PredictError {
+    PredictError::Description {
+        path: directory.join(Description::FILE),
+        reason,
     }
 }
 
@@ -250,6 +259,7 @@ pub struct Predictor {
     tokenizer: Tokenizer,
     truncation: Truncation,
     settings: Settings,
+    decision: Decision,
 }
 
 impl Predictor {
@@ -295,9 +305,12 @@ impl Predictor {
         finish: impl FnOnce(Model, PrecisionSetting) -> Result<Model, PredictError>,
     ) -> Result<Self, PredictError> {
         tokenizer.check_fits(model.config().vocab_size)?;
-        let settings = Description::read(directory)?
-            .map(|description| description.settings)
+        let (settings, decision) = Description::read(directory)?
+            .map(|description| (description.settings, description.decision))
             .unwrap_or_default();
+        let decision = decision
+            .for_schema(model.schema())
+            .map_err(|reason| damaged(directory, reason))?;
         let mut truncation = settings.truncation();
         truncation.max_length = truncation.max_length.min(model.config().max_tokens());
         Ok(Self {
@@ -305,6 +318,7 @@ impl Predictor {
             tokenizer,
             truncation,
             settings,
+            decision,
         })
     }
 
@@ -345,9 +359,15 @@ impl Predictor {
         encoded: &[Encoded],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<Prediction>, PredictError> {
-        let (batch_tokens, at_once) = batches_of_threads(encoded.iter());
+        let batches = batches_of_threads(encoded.iter());
         let encoded: Vec<&Encoded> = encoded.iter().collect();
-        Ok(predict_batches(&self.model, &encoded, batch_tokens, at_once, progress)?)
+        Ok(predict_batches(
+            &self.model,
+            &self.decision,
+            &encoded,
+            batches,
+            progress,
+        )?)
     }
 
     /// What the outputs mean.
@@ -373,6 +393,11 @@ impl Predictor {
     /// The columns that the training data had, as far as they were named.
     pub fn known_columns(&self) -> ColumnRequest {
         self.settings.data.columns()
+    }
+
+    /// How logits become labels.
+    pub fn decision(&self) -> &Decision {
+        &self.decision
     }
 
     /// How texts are cut.
@@ -511,26 +536,27 @@ mod tests {
         }
     }
 
-    #[test]
-    fn single_label_is_a_softmax() {
-        let prediction = Prediction::new(vec![1.0, 3.0, 3.0], Task::SingleLabel);
-        assert_eq!(prediction.classes, [1]);
-        assert!((prediction.scores.iter().sum::<f64>() - 1.0).abs() < 1e-12);
-        let columns = prediction.columns(&schema(Task::SingleLabel), Some(2));
-        assert_eq!((columns.label, columns.scores.len()), (json!("b"), 2));
-        assert_eq!(
-            Prediction::new(vec![1000.0, -1000.0], Task::SingleLabel).scores,
-            [1.0, 0.0]
-        );
+    fn decide(logits: &[f32], task: Task) -> Prediction {
+        Decision::default().decide(logits.to_vec(), task)
     }
 
     #[test]
-    fn multi_label_is_a_sigmoid_each() {
-        let prediction = Prediction::new(vec![0.0, -1.0, 2.0], Task::MultiLabel);
-        assert_eq!(prediction.classes, [0, 2]);
-        let columns = prediction.columns(&schema(Task::MultiLabel), None);
+    fn columns_of_a_class() {
+        let columns = decide(&[1.0, 3.0, 3.0], Task::SingleLabel).columns(&schema(Task::SingleLabel), Some(2));
+        assert_eq!((columns.label, columns.scores.len()), (json!("b"), 2));
+        let unsure = Prediction {
+            abstained: true,
+            ..decide(&[1.0, 3.0, 3.0], Task::SingleLabel)
+        };
+        let columns = unsure.columns(&schema(Task::SingleLabel), None);
+        assert_eq!((columns.label, columns.scores.len()), (Value::Null, 3));
+    }
+
+    #[test]
+    fn columns_of_several_labels() {
+        let columns = decide(&[0.0, -1.0, 2.0], Task::MultiLabel).columns(&schema(Task::MultiLabel), None);
         assert_eq!((columns.label, columns.score), (json!(["a", "c"]), Some(0.5)));
-        let nothing = Prediction::new(vec![-1.0; 3], Task::MultiLabel).columns(&schema(Task::MultiLabel), None);
+        let nothing = decide(&[-1.0; 3], Task::MultiLabel).columns(&schema(Task::MultiLabel), None);
         assert_eq!((nothing.label, nothing.score), (json!([]), None));
     }
 
@@ -551,8 +577,7 @@ mod tests {
 
     #[test]
     fn regression_is_the_number_itself() {
-        let prediction = Prediction::new(vec![-2.5], Task::Regression);
-        let columns = prediction.columns(&LabelSchema::regression(), None);
+        let columns = decide(&[-2.5], Task::Regression).columns(&LabelSchema::regression(), None);
         assert_eq!((columns.label, columns.score), (json!(-2.5), Some(-2.5)));
     }
 }

@@ -1,15 +1,19 @@
 //! One file a command.
 
 pub mod bench;
+pub mod calibrate;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;
 mod hub;
 pub mod init;
 pub mod inspect;
+mod labelled;
 pub mod merge;
 pub mod predict;
+mod predictions;
 pub mod quickstart;
+mod report;
 mod seeds;
 pub mod train;
 

@@ -1,31 +1,24 @@
 //! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file. One thread
 //! reads and tokenizes a chunk while the one before is predicted and written.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, bail};
-use gareum::data::{ColumnRequest, Input, InputColumns, LabelSchema, ReadOptions, Record, Records};
-use gareum::files::temporary_name;
-use gareum::predict::{Prediction, PredictionColumns, Predictor};
+use anyhow::Context;
+use gareum::data::{ColumnRequest, Input, InputColumns, ReadOptions, Record, Records};
+use gareum::predict::Predictor;
 use gareum::tokens::Encoded;
-use serde_json::{Map, Value, json};
+use serde_json::json;
 
+use super::predictions::Output;
 use super::{hub, say_precision};
 use crate::arguments::{Common, Predict};
-use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
 
 /// Rows that are read, predicted and written at a time.
 const CHUNK_ROWS: usize = 1024;
-
-/// The columns that are added to those of the input.
-const ADDED: [&str; 3] = ["label", "score", "scores"];
 
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
@@ -52,17 +45,10 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         known.text.clear();
     }
     let columns = request.or_known(&known, &records).resolve_inputs(&records)?;
-    let added = ADDED.map(|name| free_name(name, records.columns()));
-    for (name, added) in ADDED.iter().zip(&added).filter(|(name, added)| name != added) {
-        display.note(format_args!(
-            "the input has a column `{name}`; the predicted one is called `{added}`"
-        ));
-    }
-    let header = records.columns().iter().cloned().chain(added).collect();
-    let mut output = Output::open(&command.output, header, display)?;
+    let mut output = Output::open(&command.output, records.columns(), &predictor, display)?;
     say_precision(display, &predictor);
     let bar = display.rows(None);
-    let (mut done, mut missing) = (0u64, 0u64);
+    let (mut done, mut missing, mut abstained) = (0u64, 0u64, 0u64);
     let (chunks, reader) = read_ahead(records, columns, Arc::clone(&predictor));
     for chunk in chunks {
         let Chunk { rows, texts } = chunk?;
@@ -72,7 +58,9 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
             // A row without text stays in its place, without a label.
             let prediction = has_text.then(|| predictions.next()).flatten();
             missing += u64::from(prediction.is_none());
-            output.write(record, prediction.as_ref(), predictor.schema(), command.top_k)?;
+            abstained += u64::from(prediction.as_ref().is_some_and(|prediction| prediction.abstained));
+            let columns = prediction.map(|it| (it.columns(predictor.schema(), command.top_k), it.abstained));
+            output.write(&record.values, columns)?;
         }
         output.flush()?;
         bar.set_position(done);
@@ -86,6 +74,9 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     if missing > 0 {
         display.note(format_args!("{missing} of {done} rows have no text and got no label"));
     }
+    if abstained > 0 {
+        display.note(format_args!("the model abstains on {abstained} of {done} rows"));
+    }
     if command.output.as_os_str() != "-" {
         display.note(format_args!("{done} rows written to {}", command.output.display()));
         if common.json {
@@ -94,6 +85,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
                 "output": command.output,
                 "rows": done,
                 "rows_without_text": missing,
+                "rows_abstained": abstained,
                 "precision": predictor.precision(),
             });
             println!("{}", serde_json::to_string_pretty(&report).context("report")?);
@@ -153,148 +145,4 @@ fn read_chunk(records: &mut Records, columns: &InputColumns, predictor: &Predict
     }
     let texts = predictor.encode(&inputs)?;
     Ok(Some(Chunk { rows, texts }))
-}
-
-/// Makes Ctrl-C take the half-written file along.
-fn remove_when_interrupted(temporary: PathBuf, display: Display) {
-    let installed = ctrlc::set_handler(move || {
-        // It is not there yet, or not any more, or it goes now.
-        let _ = std::fs::remove_file(&temporary);
-        std::process::exit(INTERRUPTED.into());
-    });
-    if let Err(error) = installed {
-        display.warn(format_args!("warning: Ctrl-C will leave a half-written file: {error}"));
-    }
-}
-
-/// `name`, with `predicted_` before it until no column has it.
-fn free_name(name: &str, columns: &[String]) -> String {
-    let mut name = name.to_owned();
-    while columns.contains(&name) {
-        name.insert_str(0, "predicted_");
-    }
-    name
-}
-
-/// A predictions file being written, under another name until it is complete.
-struct Output {
-    header: Vec<String>,
-    format: Format,
-    /// The name it is written under and the one it gets; `None` for standard output.
-    names: Option<(PathBuf, PathBuf)>,
-}
-
-enum Format {
-    JsonLines(Box<dyn Write>),
-    Csv(Box<csv::Writer<Box<dyn Write>>>),
-}
-
-impl Output {
-    fn open(path: &Path, header: Vec<String>, display: Display) -> anyhow::Result<Self> {
-        if path.as_os_str() == "-" {
-            let stdout: Box<dyn Write> = Box::new(BufWriter::new(std::io::stdout()));
-            return Ok(Self {
-                header,
-                format: Format::JsonLines(stdout),
-                names: None,
-            });
-        }
-        let extension = path
-            .extension()
-            .map(|extension| extension.to_string_lossy().to_lowercase());
-        let is_csv = match extension.as_deref() {
-            Some("csv") => true,
-            Some("jsonl" | "ndjson" | "json") => false,
-            _ => {
-                let hint = "name a .jsonl or .csv file, or - for JSON lines on standard output";
-                let path = path.display();
-                bail!(Usage(format!(
-                    "{path}: the name does not say in which format to write\nhint: {hint}"
-                )));
-            }
-        };
-        let refused = |reason: &dyn std::fmt::Display| {
-            let hint = "name a file in a directory that exists";
-            Usage(format!("{}: cannot write: {reason}\nhint: {hint}", path.display()))
-        };
-        if path.is_dir() {
-            bail!(refused(&"it is a directory"));
-        }
-        let temporary = temporary_name(path);
-        remove_when_interrupted(temporary.clone(), display);
-        let file = File::create(&temporary).map_err(|error| refused(&error))?;
-        let file: Box<dyn Write> = Box::new(BufWriter::new(file));
-        let format = match is_csv {
-            true => {
-                let mut writer = csv::Writer::from_writer(file);
-                writer.write_record(&header)?;
-                Format::Csv(Box::new(writer))
-            }
-            false => Format::JsonLines(file),
-        };
-        Ok(Self {
-            header,
-            format,
-            names: Some((temporary, path.to_owned())),
-        })
-    }
-
-    fn write(
-        &mut self,
-        record: &Record,
-        prediction: Option<&Prediction>,
-        schema: &LabelSchema,
-        top_k: Option<usize>,
-    ) -> anyhow::Result<()> {
-        let added = match prediction.map(|prediction| prediction.columns(schema, top_k)) {
-            None => [Value::Null, Value::Null, Value::Null],
-            Some(PredictionColumns { label, score, scores }) => [label, score.into(), scores.into()],
-        };
-        let values = record.values.iter().chain(&added);
-        match &mut self.format {
-            Format::JsonLines(file) => {
-                let row: Map<String, Value> = self.header.iter().cloned().zip(values.cloned()).collect();
-                // As an `io::Error`, by which a closed pipe is known.
-                serde_json::to_writer(&mut *file, &row).map_err(std::io::Error::from)?;
-                file.write_all(b"\n")?;
-            }
-            Format::Csv(writer) => {
-                let cell = |value: &Value| match value {
-                    Value::Null => String::new(),
-                    Value::String(text) => text.clone(),
-                    other => other.to_string(),
-                };
-                writer.write_record(values.map(cell))?;
-            }
-        }
-        Ok(())
-    }
-
-    fn flush(&mut self) -> anyhow::Result<()> {
-        match &mut self.format {
-            Format::JsonLines(file) => file.flush()?,
-            Format::Csv(writer) => writer.flush()?,
-        }
-        Ok(())
-    }
-
-    /// Gives the file its name.
-    fn finish(mut self) -> anyhow::Result<()> {
-        self.flush()?;
-        if let Some((temporary, path)) = self.names.take()
-            && let Err(error) = std::fs::rename(&temporary, &path)
-        {
-            bail!("{}: cannot write: {error}", path.display());
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Output {
-    fn drop(&mut self) {
-        if let Some((temporary, _)) = &self.names {
-            // Not finished: the error that led here is reported, and nothing half-written stays.
-            let _ = std::fs::remove_file(temporary);
-        }
-    }
 }

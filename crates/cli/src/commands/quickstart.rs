@@ -112,10 +112,12 @@ fn baseline(prepared: &Prepared) -> anyhow::Result<Metrics> {
     let options = BaselineOptions::suited_to(&texts);
     let baseline = Baseline::fit(&texts, &classes, prepared.schema.num_labels(), &options)?;
     let (texts, classes) = split(&prepared.parts.test);
+    let probabilities = baseline.predict_probabilities(&texts).concat();
     Ok(Metrics::single_label(
         &prepared.schema.names,
         &classes,
         &baseline.predict(&texts),
+        Some(&probabilities),
         None,
     )?)
 }

@@ -446,7 +446,7 @@ pub(crate) fn raw_label(
 }
 
 /// Examples of each label, by id; for regression the single entry counts all.
-pub(super) fn label_counts(examples: &[Example], schema: &LabelSchema) -> Vec<(String, u64)> {
+pub(crate) fn label_counts(examples: &[Example], schema: &LabelSchema) -> Vec<(String, u64)> {
     if schema.task == Task::Regression {
         return schema
             .names

@@ -109,6 +109,14 @@ impl Target {
             Self::Value(_) => &[],
         }
     }
+
+    /// The number of a regression.
+    pub fn value(&self) -> Option<f32> {
+        match self {
+            Self::Value(value) => Some(*value),
+            Self::Class(_) | Self::Classes(_) => None,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub use source::Compression;
 pub use split::{Split, SplitOptions, split};
 
 pub(crate) use columns::FoundColumns;
-pub(crate) use dataset::raw_label;
+pub(crate) use dataset::{label_counts, raw_label};
 pub(crate) use encoding::encoding_of;
 pub(crate) use error::{listed, shortened};
 pub(crate) use label_values::{LabelIndex, RawLabel, infer};

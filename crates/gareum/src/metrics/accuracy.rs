@@ -1,7 +1,7 @@
-//! Shares of right answers, and the log loss of probabilities.
+//! Shares of right answers, also among the best few, and the log loss of probabilities.
 
 use super::MetricsError;
-use super::error::same_length;
+use super::error::{known_ids, same_length};
 
 /// The share of equal pairs: accuracy of classes, exact match of label sets. `None` without examples.
 ///
@@ -57,6 +57,27 @@ pub fn log_loss(targets: &[u32], probabilities: &[f64], labels: usize) -> Result
         total -= probability.clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln();
     }
     Ok(share(total, targets.len() as f64))
+}
+
+/// The share of examples whose true class is among the `k` that score best; of equal scores, the class with the larger id comes first, as in
+/// scikit-learn. `None` without examples.
+///
+/// # Shapes
+/// `scores`: `[examples, labels]`, row by row.
+/// # Errors
+/// [`MetricsError`] if there are not `labels` scores for each target, or a target is no label.
+pub fn top_k_accuracy(targets: &[u32], scores: &[f64], labels: usize, k: usize) -> Result<Option<f64>, MetricsError> {
+    same_length(targets.len() * labels, scores.len())?;
+    known_ids(targets.iter().map(std::slice::from_ref), labels)?;
+    let is_found = |(target, row): (&u32, &[f64])| {
+        let target = *target as usize;
+        let is_before = |(id, score): (usize, &f64)| *score > row[target] || (*score == row[target] && id > target);
+        row.iter().enumerate().filter(|other| is_before(*other)).count() < k
+    };
+    // Without labels there are no targets either.
+    let rows = scores.chunks_exact(labels.max(1));
+    let found = targets.iter().zip(rows).filter(|pair| is_found(*pair)).count();
+    Ok(share(found as f64, targets.len() as f64))
 }
 
 fn share(part: f64, whole: f64) -> Option<f64> {

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::MetricsError;
 use super::error::{known_ids, same_length};
+use super::report::Outcomes;
 
 /// Counts of single-label predictions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +31,16 @@ impl ConfusionMatrix {
             labels: names.to_vec(),
             counts,
         })
+    }
+
+    /// Each class against the rest.
+    pub(super) fn outcomes(&self) -> Vec<Outcomes> {
+        let outcomes = |id: usize| Outcomes {
+            hits: self.counts[id][id],
+            predicted: self.counts.iter().map(|row| row[id]).sum(),
+            positive: self.counts[id].iter().sum(),
+        };
+        (0..self.labels.len()).map(outcomes).collect()
     }
 }
 
@@ -63,6 +74,15 @@ impl LabelConfusions {
             labels: names.to_vec(),
             counts,
         })
+    }
+
+    pub(super) fn outcomes(&self) -> Vec<Outcomes> {
+        let outcomes = |[[_, false_positives], [false_negatives, hits]]: &[[u64; 2]; 2]| Outcomes {
+            hits: *hits,
+            predicted: hits + false_positives,
+            positive: hits + false_negatives,
+        };
+        self.counts.iter().map(outcomes).collect()
     }
 }
 

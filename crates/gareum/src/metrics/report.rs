@@ -48,13 +48,7 @@ const AVERAGES: [&str; 5] = ["accuracy", "micro avg", "macro avg", "weighted avg
 impl ClassificationReport {
     /// The report of single-label predictions.
     pub fn single_label(matrix: &ConfusionMatrix) -> Self {
-        let outcomes: Vec<Outcomes> = (0..matrix.labels.len())
-            .map(|id| Outcomes {
-                hits: matrix.counts[id][id],
-                predicted: matrix.counts.iter().map(|row| row[id]).sum(),
-                positive: matrix.counts[id].iter().sum(),
-            })
-            .collect();
+        let outcomes = matrix.outcomes();
         let all = Outcomes::sum(&outcomes);
         let mut report = Self::of_classes(&matrix.labels, &outcomes);
         report.averages.insert(
@@ -69,28 +63,18 @@ impl ClassificationReport {
 
     /// The report of multi-label predictions; `targets` and `predictions` are those behind `confusions`.
     pub(super) fn multi_label(confusions: &LabelConfusions, targets: &[Vec<u32>], predictions: &[Vec<u32>]) -> Self {
-        let outcome = |[[_, false_positive], [false_negative, hits]]: &[[u64; 2]; 2]| Outcomes {
-            hits: *hits,
-            predicted: hits + false_positive,
-            positive: hits + false_negative,
-        };
-        let outcomes: Vec<Outcomes> = confusions.counts.iter().map(outcome).collect();
+        let outcomes = confusions.outcomes();
         let all = Outcomes::sum(&outcomes);
         let mut report = Self::of_classes(&confusions.labels, &outcomes);
         report
             .averages
             .insert(0, (AVERAGES[1].to_owned(), Summary::Average(all.scores())));
 
-        let of_sample = |(target, prediction): (&Vec<u32>, &Vec<u32>)| {
-            let hits = target.iter().filter(|id| prediction.contains(id)).count() as u64;
-            Outcomes {
-                hits,
-                predicted: prediction.len() as u64,
-                positive: target.len() as u64,
-            }
-            .scores()
-        };
-        let samples: Vec<Scores> = targets.iter().zip(predictions).map(of_sample).collect();
+        let samples: Vec<Scores> = targets
+            .iter()
+            .zip(predictions)
+            .map(|(target, prediction)| Outcomes::of_sets(target, prediction).scores())
+            .collect();
         let scores = Scores {
             support: all.positive as f64,
             ..averaged(&samples, |_| 1.0)
@@ -132,15 +116,24 @@ impl ClassificationReport {
 }
 
 /// Counts behind the scores of a class, a sample or everything.
-#[derive(Clone, Copy, Default)]
-struct Outcomes {
-    hits: u64,
-    predicted: u64,
-    positive: u64,
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Outcomes {
+    pub hits: u64,
+    pub predicted: u64,
+    pub positive: u64,
 }
 
 impl Outcomes {
-    fn sum(all: &[Self]) -> Self {
+    /// Of one example's sets of labels.
+    pub fn of_sets(target: &[u32], prediction: &[u32]) -> Self {
+        Self {
+            hits: target.iter().filter(|id| prediction.contains(id)).count() as u64,
+            predicted: prediction.len() as u64,
+            positive: target.len() as u64,
+        }
+    }
+
+    pub fn sum(all: &[Self]) -> Self {
         all.iter().fold(Self::default(), |sum, one| Self {
             hits: sum.hits + one.hits,
             predicted: sum.predicted + one.predicted,
@@ -148,11 +141,19 @@ impl Outcomes {
         })
     }
 
+    pub fn f1(&self) -> f64 {
+        divided(2 * self.hits, self.predicted + self.positive)
+    }
+
+    pub fn jaccard(&self) -> f64 {
+        divided(self.hits, self.predicted + self.positive - self.hits)
+    }
+
     fn scores(&self) -> Scores {
         Scores {
             precision: divided(self.hits, self.predicted),
             recall: divided(self.hits, self.positive),
-            f1_score: divided(2 * self.hits, self.predicted + self.positive),
+            f1_score: self.f1(),
             support: self.positive as f64,
         }
     }
@@ -163,13 +164,17 @@ fn divided(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
+/// Weighted mean, 0 if all weights are.
+pub(super) fn averaged_by<T>(items: &[T], value: impl Fn(&T) -> f64, weight: impl Fn(&T) -> f64) -> f64 {
+    let (sum, total) = items.iter().fold((0.0, 0.0), |(sum, total), item| {
+        (sum + value(item) * weight(item), total + weight(item))
+    });
+    if total == 0.0 { 0.0 } else { sum / total }
+}
+
 /// Weighted mean, 0 if all weights are; the support is the sum.
 fn averaged(scores: &[Scores], weight: impl Fn(&Scores) -> f64) -> Scores {
-    let total: f64 = scores.iter().map(&weight).sum();
-    let mean = |value: fn(&Scores) -> f64| match total {
-        0.0 => 0.0,
-        total => scores.iter().map(|scores| value(scores) * weight(scores)).sum::<f64>() / total,
-    };
+    let mean = |value: fn(&Scores) -> f64| averaged_by(scores, value, &weight);
     Scores {
         precision: mean(|scores| scores.precision),
         recall: mean(|scores| scores.recall),

@@ -138,6 +138,7 @@ impl Settings {
             train.layer_decay.to_string(),
             "a number above 0, at most 1",
         )?;
+        self.decision.check()?;
         if let Some(lora) = &self.lora {
             lora.check()?;
             for (key, is_given) in [

@@ -82,6 +82,19 @@ impl Settings {
             table = Table::try_from(&parsed)
                 .map_err(|error| parse_error(path.display().to_string(), &error.to_string()))?;
         }
+        Self::overridden(table, overrides)
+    }
+
+    /// These settings with overrides, each a dotted key with a value.
+    ///
+    /// # Errors
+    /// [`SettingsError`] names key, value and the nearest known key.
+    pub fn with(&self, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
+        let table = Table::try_from(self).map_err(|error| parse_error("settings".to_owned(), &error.to_string()))?;
+        Self::overridden(table, overrides)
+    }
+
+    fn overridden(mut table: Table, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
         for (key, value) in overrides {
             if key == "model.base"
                 && let Some(Value::Table(model)) = table.get_mut("model")
@@ -337,6 +350,22 @@ mod tests {
             ),
             ("lora.bias=some", "unknown variant `some`, expected `none` or `all`"),
             ("lora.r=8", "unknown field `r`, expected one of `rank`, `alpha`"),
+            (
+                "decision.target=0.9",
+                "decision.target is given, expected no such setting unless decision.thresholds is",
+            ),
+            (
+                "decision.thresholds=precision_at_recall",
+                "decision.target is absent, expected the recall or precision to reach",
+            ),
+            (
+                "decision.thresholds=best",
+                "unknown variant `best`, expected one of `fixed`, `macro_f1`, `micro_f1`",
+            ),
+            (
+                "decision.abstain.min_score=1.5",
+                "decision.abstain.min_score is 1.5, expected a number above 0, at most 1",
+            ),
             ("nonsense", "--set nonsense: expected key=value"),
         ] {
             let error = overrides(&[assignment]).unwrap_err().to_string();

@@ -2,6 +2,7 @@
 //! values (`load.rs`); what results is saved with the model.
 
 mod check;
+mod decision;
 mod load;
 mod lora;
 mod memory_size;
@@ -16,6 +17,7 @@ use crate::model::{LoadOptions, Precision};
 use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
+pub use decision::{DecisionSettings, ThresholdObjective};
 pub use load::SettingsError;
 pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
 pub use memory_size::MemorySize;
@@ -36,6 +38,8 @@ pub struct Settings {
     /// Train products of low rank beside a frozen checkpoint. Default: train everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraSettings>,
+    /// What is fitted on validation rows at the end.
+    pub decision: DecisionSettings,
     /// Where the result goes.
     pub output: OutputSettings,
 }

@@ -10,6 +10,7 @@ use super::memory::{MemoryEstimate, Method};
 use super::run::{EncodedParts, encode_parts, resolve_checkpoint, start};
 use super::trainer::Plan;
 use super::{EncodedExample, MemoryPlan, Prepared, TrainError, Trainer};
+use crate::decision::Decision;
 use crate::machine;
 use crate::model::{LoadNotes, Model};
 use crate::predict::predict_encoded;
@@ -338,7 +339,7 @@ fn evaluation_rate(model: &Model, examples: &[EncodedExample], max_tokens: usize
     let encoded: Vec<_> = batch.iter().map(|&index| &examples[index].encoded).collect();
     let tokens: usize = batch.iter().map(|&index| lengths[index]).sum();
     let start = Instant::now();
-    predict_encoded(model, &encoded, max_tokens, &mut |_| {})?;
+    predict_encoded(model, &Decision::default(), &encoded, max_tokens, &mut |_| {})?;
     let tokens_per_second = tokens as f64 / start.elapsed().as_secs_f64().max(1e-9);
     Ok(Some(tokens_per_second / mean.max(1.0)))
 }

@@ -5,6 +5,8 @@ use tensor::{Tape, Tensor};
 
 use super::{EncodedExample, TrainError};
 use crate::data::Target;
+use crate::decision::Decision;
+use crate::evaluation::measure;
 use crate::head;
 use crate::metrics::Metrics;
 use crate::model::Model;
@@ -27,18 +29,19 @@ impl Evaluation {
     }
 }
 
-/// Predicts all examples without dropout and measures the predictions. `progress` gets the number of examples done.
+/// Predicts all examples without dropout, decides by `decision` and measures the predictions. `progress` gets the number of examples done.
 ///
 /// # Errors
 /// [`TrainError`] if examples do not fit the model.
 pub fn evaluate(
     model: &Model,
+    decision: &Decision,
     examples: &[EncodedExample],
     max_tokens: usize,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Evaluation, TrainError> {
     let encoded: Vec<_> = examples.iter().map(|example| &example.encoded).collect();
-    let predictions = predict_encoded(model, &encoded, max_tokens, progress)?;
+    let predictions = predict_encoded(model, decision, &encoded, max_tokens, progress)?;
     evaluate_predictions(model, examples, predictions)
 }
 
@@ -59,43 +62,6 @@ pub(super) fn evaluate_predictions(
     let loss = head::loss(&tape, &logits, &targets, schema, examples.len())?
         .value()
         .to_f64_vec()[0];
-    let metrics = measure(&targets, &predictions, model, loss)?;
+    let metrics = measure(schema, &targets, &predictions, Some(loss))?;
     Ok(Evaluation { metrics, predictions })
-}
-
-fn measure(targets: &[&Target], predictions: &[Prediction], model: &Model, loss: f64) -> Result<Metrics, TrainError> {
-    let schema = model.schema();
-    let loss = Some(loss);
-    // `head::loss` has checked that all targets are of the schema's task.
-    Ok(match schema.task {
-        crate::data::Task::SingleLabel => {
-            let first = |ids: &[u32]| ids.first().copied().unwrap_or_default();
-            let truth: Vec<u32> = targets.iter().map(|target| first(target.ids())).collect();
-            let found: Vec<u32> = predictions
-                .iter()
-                .map(|prediction| first(&prediction.classes))
-                .collect();
-            Metrics::single_label(&schema.names, &truth, &found, loss)?
-        }
-        crate::data::Task::MultiLabel => {
-            let truth: Vec<Vec<u32>> = targets.iter().map(|target| target.ids().to_vec()).collect();
-            let found: Vec<Vec<u32>> = predictions
-                .iter()
-                .map(|prediction| prediction.classes.clone())
-                .collect();
-            Metrics::multi_label(&schema.names, &truth, &found, loss)?
-        }
-        crate::data::Task::Regression => {
-            let value = |target: &&Target| match target {
-                Target::Value(value) => *value as f64,
-                _ => f64::NAN,
-            };
-            let truth: Vec<f64> = targets.iter().map(value).collect();
-            let found: Vec<f64> = predictions
-                .iter()
-                .map(|prediction| prediction.logits[0] as f64)
-                .collect();
-            Metrics::regression(&truth, &found, loss)?
-        }
-    })
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::memory::MemoryPlan;
 use super::trainer::{Plan, StepReport};
+use crate::decision::Decision;
 use crate::metrics::Metrics;
 use crate::model::{LoadNotes, Precision};
 
@@ -70,6 +71,8 @@ pub enum Event<'a> {
     },
     /// The log has new entries at its end; of a resumed run first those of before.
     Logged(&'a [Map<String, Value>]),
+    /// A decision was fitted on the validation examples.
+    Decided(&'a Decision),
     /// A checkpoint was written.
     Saved(&'a Path),
     /// No gain for longer than patience lasts.

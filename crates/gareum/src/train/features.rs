@@ -4,6 +4,7 @@
 use tensor::{Tape, Tensor};
 
 use super::EncodedExample;
+use crate::decision::Decision;
 use crate::model::Model;
 use crate::predict::Prediction;
 use crate::tokens::{PackedBatch, micro_batches};
@@ -55,6 +56,7 @@ impl Features {
         max_tokens: usize,
         progress: &mut dyn FnMut(usize),
     ) -> tensor::Result<Vec<Prediction>> {
+        let decision = Decision::default();
         let mut predictions = Vec::with_capacity(examples.len());
         let all: Vec<usize> = (0..examples.len()).collect();
         for indices in all.chunks(BATCH) {
@@ -65,7 +67,7 @@ impl Features {
                 .value()
                 .to_f32_vec();
             let logits = logits.chunks_exact(model.schema().num_labels());
-            predictions.extend(logits.map(|logits| Prediction::new(logits.to_vec(), model.schema().task)));
+            predictions.extend(logits.map(|logits| decision.decide(logits.to_vec(), model.schema().task)));
             progress(predictions.len());
         }
         Ok(predictions)

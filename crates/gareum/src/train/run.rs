@@ -8,17 +8,19 @@ use serde_json::{Map, Value, json};
 
 use super::checkpoint::{self, write_json};
 use super::diagnosis::TRAIN_SAMPLE;
+use super::evaluate::evaluate_predictions;
 use super::logs::Logs;
 use super::{Diagnosis, EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
-    ReadOptions, Records, SchemaSource, Split, SplitOptions, clean, keep_together, leaks, split,
+    ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts, leaks, split,
 };
+use crate::decision::Decision;
 use crate::files::create_directory;
 use crate::hub::{Repository, local_model};
 use crate::metrics::Metrics;
 use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
-use crate::predict::Description;
+use crate::predict::{Description, Prediction};
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
@@ -169,6 +171,11 @@ pub fn encode_examples(
 pub struct RunReport {
     /// The loop's end.
     pub outcome: Outcome,
+    /// Metrics of the validation part with the weights and the decision that were saved; `None` if there is none or the run was interrupted.
+    /// They were chosen by it, so the test part is what to believe.
+    pub validation: Option<Metrics>,
+    /// How logits become labels.
+    pub decision: Decision,
     /// Metrics of the test part with the weights that were saved; `None` if there is none or the run was interrupted.
     pub test: Option<Metrics>,
     /// Texts of the training part that were cut at `max_length`, and all of them.
@@ -356,6 +363,11 @@ pub fn train_and_save(
     let outcome = trainer.run(&mut follow, options.stop)?;
     let mut report = RunReport {
         outcome,
+        validation: None,
+        decision: Decision {
+            abstain: settings.decision.abstain,
+            ..Decision::default()
+        },
         test: None,
         truncated: (truncated, train.len()),
         notes: LoadNotes::default(),
@@ -367,24 +379,49 @@ pub fn train_and_save(
     }
     let max_tokens = report.outcome.memory.micro_batch_tokens;
     let compared = if validation.is_empty() { &test } else { &validation };
-    if model.precision != Precision::F32 && !compared.is_empty() {
-        let differing = labels_that_differ_in_f32(&mut model, compared, max_tokens, observe)?;
-        observe(Event::PrecisionCompared {
-            precision: model.precision,
-            examples: compared.len(),
-            differing,
-        });
+    if !compared.is_empty() {
+        let total = compared.len();
+        let mut score = |model: &Model, decision: &Decision| {
+            let mut progress = |done: usize| observe(Event::Evaluating { done, total });
+            evaluate(model, decision, compared, max_tokens, &mut progress)
+        };
+        let task = model.schema().task;
+        let scored = score(&model, &Decision::default())?.predictions;
+        if !validation.is_empty() {
+            let targets: Vec<&Target> = validation.iter().map(|example| &example.target).collect();
+            report.decision = Decision::fit(&settings.decision, model.schema(), &targets, &scored)?;
+        }
+        let scored: Vec<Prediction> = report.decision.again(&scored, task).collect();
+        if model.precision != Precision::F32 {
+            let precision = std::mem::replace(&mut model.precision, Precision::F32);
+            let wide = score(&model, &report.decision);
+            model.precision = precision;
+            let wide = wide?.predictions;
+            let labels = scored.iter().zip(&wide);
+            let differing = labels.filter(|(narrow, wide)| narrow.classes != wide.classes).count();
+            observe(Event::PrecisionCompared {
+                precision,
+                examples: total,
+                differing,
+            });
+        }
+        if !validation.is_empty() {
+            report.validation = Some(evaluate_predictions(&model, &validation, scored)?.metrics);
+        }
+        if report.decision.fitted.is_some() {
+            observe(Event::Decided(&report.decision));
+        }
     }
     if !test.is_empty() {
         let total = test.len();
         let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        report.test = Some(evaluate(&model, &test, max_tokens, &mut progress)?.metrics);
+        report.test = Some(evaluate(&model, &report.decision, &test, max_tokens, &mut progress)?.metrics);
     }
-    if let Some(unseen) = report.outcome.best.as_ref().or(report.test.as_ref()) {
+    if let Some(unseen) = report.validation.as_ref().or(report.test.as_ref()) {
         let sample: Vec<EncodedExample> = sample_of(&train, TRAIN_SAMPLE);
         let total = sample.len();
         let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        let seen = evaluate(&model, &sample, max_tokens, &mut progress)?;
+        let seen = evaluate(&model, &report.decision, &sample, max_tokens, &mut progress)?;
         report.diagnosis = Diagnosis::new(model.schema(), &sample, &seen, unseen, settings.train.learning_rate);
     }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
@@ -398,36 +435,6 @@ pub fn train_and_save(
 fn sample_of(examples: &[EncodedExample], most: usize) -> Vec<EncodedExample> {
     let every = examples.len().div_ceil(most).max(1);
     examples.iter().step_by(every).cloned().collect()
-}
-
-/// How many examples get other labels when the model computes in `f32`.
-fn labels_that_differ_in_f32(
-    model: &mut Model,
-    examples: &[EncodedExample],
-    max_tokens: usize,
-    observe: &mut dyn FnMut(Event<'_>),
-) -> Result<usize, TrainError> {
-    let precision = model.precision;
-    let total = 2 * examples.len();
-    let mut predictions = Vec::new();
-    for (index, chosen) in [precision, Precision::F32].into_iter().enumerate() {
-        model.precision = chosen;
-        let mut progress = |done: usize| {
-            observe(Event::Evaluating {
-                done: index * examples.len() + done,
-                total,
-            })
-        };
-        let evaluation = evaluate(model, examples, max_tokens, &mut progress);
-        model.precision = precision;
-        predictions.push(evaluation?.predictions);
-    }
-    let [narrow, wide] = [&predictions[0], &predictions[1]];
-    Ok(narrow
-        .iter()
-        .zip(wide)
-        .filter(|(narrow, wide)| narrow.classes != wide.classes)
-        .count())
 }
 
 /// `--resume DIR`: a checkpoint itself, or the output directory that holds checkpoints.
@@ -454,14 +461,16 @@ fn save(
     let description = Description {
         gareum: env!("CARGO_PKG_VERSION").to_owned(),
         settings: settings.clone(),
+        decision: report.decision.clone(),
         data: json!({
             "files": prepared.reports,
             "rows": { "train": parts.train.len(), "validation": parts.validation.len(), "test": parts.test.len() },
             "leaks": prepared.leaks,
             "labels": prepared.schema,
+            "label_counts": { "train": label_counts(&parts.train, &prepared.schema) },
         }),
     };
-    let metrics = json!({ "validation": report.outcome.best, "test": report.test, "diagnosis": report.diagnosis });
+    let metrics = json!({ "validation": report.validation, "test": report.test, "diagnosis": report.diagnosis });
     tokenizer.save(directory, settings.model.max_length)?;
     write_json(&directory.join(Description::FILE), &description)?;
     write_json(&directory.join("metrics.json"), &metrics)?;
@@ -521,8 +530,12 @@ fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &
         parts.test.len(),
         settings.model.max_length,
     );
-    if let Some(metrics) = &report.outcome.best {
-        card += &table("Validation (best evaluation)", metrics);
+    if report.decision.temperature != 1.0 || !report.decision.thresholds.is_empty() {
+        card += "\n`gareum.json` holds what was fitted on the validation rows: a temperature for the scores and, for several labels, thresholds. \
+                 gareum applies them; `transformers` gives scores at temperature 1.\n";
+    }
+    if let Some(metrics) = &report.validation {
+        card += &table("Validation", metrics);
     }
     if let Some(metrics) = &report.test {
         card += &table("Test", metrics);
@@ -566,7 +579,7 @@ impl RunReport {
             "train_runtime": seconds,
             "train_samples_per_second": rate(outcome.examples),
             "train_tokens_per_second": rate(outcome.tokens),
-            "validation": outcome.best.as_ref().map(numbers),
+            "validation": self.validation.as_ref().or(outcome.best.as_ref()).map(numbers),
             "test": self.test.as_ref().map(numbers),
             "micro_batch_tokens": outcome.memory.micro_batch_tokens,
             "checkpoint_activations": outcome.memory.checkpoint_activations,

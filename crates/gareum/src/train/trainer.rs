@@ -17,6 +17,7 @@ use super::features::Features;
 use super::memory::{Demand, Fit};
 use super::{EarlyStopping, Evaluation, Event, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay};
 use crate::data::{Target, Task};
+use crate::decision::Decision;
 use crate::head::{self, LossOptions, balanced_weights};
 use crate::machine;
 use crate::metrics::Metrics;
@@ -564,7 +565,13 @@ impl Trainer<'_> {
         let start = Instant::now();
         let max_tokens = progress.memory.micro_batch_tokens;
         let evaluation: Evaluation = match self.settings.head_only {
-            false => evaluate(self.model, self.validation, max_tokens, &mut report)?,
+            false => evaluate(
+                self.model,
+                &Decision::default(),
+                self.validation,
+                max_tokens,
+                &mut report,
+            )?,
             true => {
                 let [_, features] = &mut progress.features;
                 let predictions = features.predict(self.model, self.validation, max_tokens, &mut report)?;
