@@ -187,7 +187,7 @@ fn the_precision_is_chosen_and_told() {
 
     let report = predict(&["--precision", "bf16", "--output", "out.csv", "--json"]).json();
     let expected = json!({
-        "model": "model", "output": "out.csv", "rows": 144, "rows_without_text": 0, "precision": "bf16"
+        "model": "model", "output": "out.csv", "rows": 144, "rows_without_text": 0, "rows_abstained": 0, "precision": "bf16"
     });
     assert_eq!(report, expected);
     let evaluate = [

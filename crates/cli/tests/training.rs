@@ -288,8 +288,8 @@ fn a_trained_model_is_a_base_for_the_same_labels_only() {
 #[test]
 fn a_model_that_says_nothing_of_its_settings_is_used_too() {
     let workspace = Workspace::with_base();
-    workspace.train("reviews.csv", "model", &[]);
-    // What it was trained in is a setting too.
+    // What it was trained in is a setting too, and so is a temperature.
+    workspace.train("reviews.csv", "model", &["--set", "decision.temperature=false"]);
     let predict = ["predict", "--model", "model", "--precision", "f32"];
     let described = workspace.run_with_input(&predict, "the food was good\n").stdout;
     for file in [Description::FILE, "metrics.json", "trainer_state.json"] {

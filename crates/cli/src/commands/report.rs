@@ -1,7 +1,7 @@
 //! An evaluation for people: the table of the labels, then what figures do not say.
 
 use gareum::data::Task;
-use gareum::evaluation::{ExampleShown, Report, Slicing, headlines};
+use gareum::evaluation::{ExampleShown, LENGTH, Report, Slicing, headlines};
 use gareum::metrics::Interval;
 use serde_json::Value;
 use unicode_width::UnicodeWidthChar;
@@ -136,14 +136,17 @@ fn print_text(display: Display, example: &ExampleShown) {
 }
 
 fn print_slices(display: Display, slicing: &Slicing, task: Task) {
-    let first = match slicing.by.as_str() {
-        "tokens" => display.text("tokens").into_owned(),
-        column => column.to_owned(),
+    let is_length = slicing.by == LENGTH;
+    // Names and values of columns stay as they are.
+    let said = |text: &str| match is_length {
+        true => display.text(text).into_owned(),
+        false => text.to_owned(),
     };
+    let first = said(&slicing.by);
     let width = slicing
         .slices
         .iter()
-        .map(|slice| columns(&slice.value))
+        .map(|slice| columns(&said(&slice.value)))
         .chain([columns(&first)])
         .max()
         .unwrap_or(0);
@@ -158,7 +161,7 @@ fn print_slices(display: Display, slicing: &Slicing, task: Task) {
             .iter()
             .map(|name| format!(" {:>18}", number(value(name))))
             .collect();
-        println!("  {}  {:>8}{values}", padded(&slice.value), slice.examples);
+        println!("  {}  {:>8}{values}", padded(&said(&slice.value)), slice.examples);
     }
 }
 

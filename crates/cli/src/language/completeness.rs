@@ -38,7 +38,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("A `{}` model ({} parameters)", "the model card, a file"),
     ("Trained on {} rows,", "the model card, a file"),
     ("trained from scratch", "the model card, a file"),
-    ("Validation (best evaluation)", "the model card, a file"),
+    ("`gareum.json` holds what was fitted", "the model card, a file"),
     ("| metric | value |", "the model card, a file"),
     ("gareum predict --model DIR", "the model card, a file"),
     ("It also opens in", "the model card, a file"),

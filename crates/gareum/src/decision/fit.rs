@@ -196,10 +196,11 @@ impl Choice {
             predicted: (cut.true_positives + cut.false_positives) as f64,
             positives,
         });
-        // Not above a score that is 1 to the last digit.
+        // Not above a score that is 1 to the last digit, and not where scores are no numbers.
         std::iter::once(nothing)
             .filter(|nothing| nothing.threshold > highest)
             .chain(choices)
+            .filter(|choice| choice.threshold.is_finite())
             .collect()
     }
 

@@ -13,7 +13,7 @@ use crate::metrics::{Bootstrap, Intervals, Metrics, MetricsError};
 use crate::predict::Prediction;
 
 pub use mistakes::{Confused, ExampleShown, Mistake};
-pub use slices::{Slice, Slicing, length_slices};
+pub use slices::{LENGTH, Slice, Slicing, length_slices};
 
 /// Labelled examples with what a model makes of them.
 #[derive(Debug, Clone, Copy)]

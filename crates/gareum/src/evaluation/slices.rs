@@ -40,8 +40,8 @@ pub struct Slice {
     pub confidence_intervals: BTreeMap<String, Option<Interval>>,
 }
 
-/// The name by which [`length_slices`] part.
-const TOKENS: &str = "tokens";
+/// What [`length_slices`] part by.
+pub const LENGTH: &str = "tokens";
 
 /// A slicing by length: for each example, given by its tokens, the range that they fall in; what is longer than `max_length` was cut.
 pub fn length_slices(tokens: &[usize], max_length: usize) -> (String, Vec<String>) {
@@ -55,7 +55,7 @@ pub fn length_slices(tokens: &[usize], max_length: usize) -> (String, Vec<String
         }
         format!("{lower}-{}", upper.min(max_length))
     };
-    (TOKENS.to_owned(), tokens.iter().map(range).collect())
+    (LENGTH.to_owned(), tokens.iter().map(range).collect())
 }
 
 pub(super) fn slicing(
@@ -71,7 +71,7 @@ pub(super) fn slicing(
     let mut rows: Vec<(&str, Vec<usize>)> = rows.into_iter().collect();
     match by {
         // By the number that they begin with; the texts that were cut have none.
-        TOKENS => rows.sort_by_key(|(value, _)| {
+        LENGTH => rows.sort_by_key(|(value, _)| {
             let lower = value.split('-').next().and_then(|lower| lower.parse().ok());
             lower.unwrap_or(usize::MAX)
         }),

@@ -10,7 +10,7 @@ use super::checkpoint::{self, write_json};
 use super::diagnosis::TRAIN_SAMPLE;
 use super::evaluate::evaluate_predictions;
 use super::logs::Logs;
-use super::{Diagnosis, EncodedExample, Event, Outcome, TrainError, Trainer, evaluate};
+use super::{Diagnosis, EncodedExample, Evaluation, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
     ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts, leaks, split,
@@ -20,7 +20,7 @@ use crate::files::create_directory;
 use crate::hub::{Repository, local_model};
 use crate::metrics::Metrics;
 use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
-use crate::predict::{Description, Prediction};
+use crate::predict::Description;
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
@@ -378,50 +378,25 @@ pub fn train_and_save(
         return Ok(report);
     }
     let max_tokens = report.outcome.memory.micro_batch_tokens;
-    let compared = if validation.is_empty() { &test } else { &validation };
-    if !compared.is_empty() {
-        let total = compared.len();
-        let mut score = |model: &Model, decision: &Decision| {
-            let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-            evaluate(model, decision, compared, max_tokens, &mut progress)
-        };
-        let task = model.schema().task;
-        let scored = score(&model, &Decision::default())?.predictions;
-        if !validation.is_empty() {
-            let targets: Vec<&Target> = validation.iter().map(|example| &example.target).collect();
-            report.decision = Decision::fit(&settings.decision, model.schema(), &targets, &scored)?;
-        }
-        let scored: Vec<Prediction> = report.decision.again(&scored, task).collect();
-        if model.precision != Precision::F32 {
-            let precision = std::mem::replace(&mut model.precision, Precision::F32);
-            let wide = score(&model, &report.decision);
-            model.precision = precision;
-            let wide = wide?.predictions;
-            let labels = scored.iter().zip(&wide);
-            let differing = labels.filter(|(narrow, wide)| narrow.classes != wide.classes).count();
-            observe(Event::PrecisionCompared {
-                precision,
-                examples: total,
-                differing,
-            });
-        }
-        if !validation.is_empty() {
-            report.validation = Some(evaluate_predictions(&model, &validation, scored)?.metrics);
-        }
+    if validation.is_empty() {
+        compare_precisions(&mut model, &report.decision, &test, max_tokens, observe)?;
+    } else {
+        let plain = score(&model, &Decision::default(), &validation, max_tokens, observe)?;
+        let targets: Vec<&Target> = validation.iter().map(|example| &example.target).collect();
+        report.decision = Decision::fit(&settings.decision, model.schema(), &targets, &plain.predictions)?;
+        let decided = report.decision.again(&plain.predictions, model.schema().task).collect();
+        report.validation = Some(evaluate_predictions(&model, &validation, decided)?.metrics);
         if report.decision.fitted.is_some() {
             observe(Event::Decided(&report.decision));
         }
+        compare_precisions(&mut model, &report.decision, &validation, max_tokens, observe)?;
     }
     if !test.is_empty() {
-        let total = test.len();
-        let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        report.test = Some(evaluate(&model, &report.decision, &test, max_tokens, &mut progress)?.metrics);
+        report.test = Some(score(&model, &report.decision, &test, max_tokens, observe)?.metrics);
     }
     if let Some(unseen) = report.validation.as_ref().or(report.test.as_ref()) {
         let sample: Vec<EncodedExample> = sample_of(&train, TRAIN_SAMPLE);
-        let total = sample.len();
-        let mut progress = |done: usize| observe(Event::Evaluating { done, total });
-        let seen = evaluate(&model, &report.decision, &sample, max_tokens, &mut progress)?;
+        let seen = score(&model, &report.decision, &sample, max_tokens, observe)?;
         report.diagnosis = Diagnosis::new(model.schema(), &sample, &seen, unseen, settings.train.learning_rate);
     }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
@@ -435,6 +410,44 @@ pub fn train_and_save(
 fn sample_of(examples: &[EncodedExample], most: usize) -> Vec<EncodedExample> {
     let every = examples.len().div_ceil(most).max(1);
     examples.iter().step_by(every).cloned().collect()
+}
+
+/// Evaluates and tells how far that is.
+fn score(
+    model: &Model,
+    decision: &Decision,
+    examples: &[EncodedExample],
+    max_tokens: usize,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Evaluation, TrainError> {
+    let total = examples.len();
+    let mut progress = |done: usize| observe(Event::Evaluating { done, total });
+    evaluate(model, decision, examples, max_tokens, &mut progress)
+}
+
+/// Tells how many examples get other labels when a model that computes in less does so in `f32`.
+fn compare_precisions(
+    model: &mut Model,
+    decision: &Decision,
+    examples: &[EncodedExample],
+    max_tokens: usize,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<(), TrainError> {
+    if model.precision == Precision::F32 || examples.is_empty() {
+        return Ok(());
+    }
+    let narrow = score(model, decision, examples, max_tokens, observe)?.predictions;
+    let precision = std::mem::replace(&mut model.precision, Precision::F32);
+    let wide = score(model, decision, examples, max_tokens, observe);
+    model.precision = precision;
+    let wide = wide?.predictions;
+    let labels = narrow.iter().zip(&wide);
+    observe(Event::PrecisionCompared {
+        precision,
+        examples: examples.len(),
+        differing: labels.filter(|(narrow, wide)| narrow.classes != wide.classes).count(),
+    });
+    Ok(())
 }
 
 /// `--resume DIR`: a checkpoint itself, or the output directory that holds checkpoints.
