@@ -227,7 +227,7 @@ fn value_of(cell: &DataRef<'_>) -> Value {
         DataRef::Float(number) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
         DataRef::String(text) if text.is_empty() => Value::Null,
         DataRef::String(text) | DataRef::DateTimeIso(text) | DataRef::DurationIso(text) => Value::String(text.clone()),
-        DataRef::SharedString(text) if text.is_empty() => Value::Null,
+        DataRef::SharedString("") => Value::Null,
         DataRef::SharedString(text) => Value::String((*text).to_owned()),
         DataRef::Bool(value) => Value::Bool(*value),
         DataRef::DateTime(time) if time.is_duration() => Value::String(time.as_f64().to_string()),

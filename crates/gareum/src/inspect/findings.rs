@@ -610,8 +610,8 @@ fn texts(file: &FileReport, is_first: bool, list: &mut List<'_>) {
             .rows(Kind::TextTrait, found.rows.iter().copied());
     }
     if let Some(characters) = &file.characters {
-        let is_odd = characters.max >= VERY_LONG && characters.max >= FAR_LONGER * characters.p95.max(1)
-            || characters.texts == 1 && characters.max >= VERY_LONG;
+        let is_far_longer = characters.max >= FAR_LONGER * characters.p95.max(1);
+        let is_odd = characters.max >= VERY_LONG && (is_far_longer || characters.texts == 1);
         list.add(
             Warning,
             Kind::LongText,

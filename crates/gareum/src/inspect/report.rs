@@ -265,7 +265,7 @@ impl Inspection {
             let tables: Vec<Block> = tables
                 .iter()
                 .enumerate()
-                .filter(|(place, (_, pairs))| !pairs.is_empty() && !(*place == 1 && is_shown_already(pairs)))
+                .filter(|(place, (_, pairs))| !pairs.is_empty() && (*place != 1 || !is_shown_already(pairs)))
                 .map(|(_, (caption, pairs))| Block::Table(pairs_table(caption, pairs)))
                 .collect();
             if !tables.is_empty() {

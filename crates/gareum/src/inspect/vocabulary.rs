@@ -73,7 +73,8 @@ impl WordTally {
 
     /// The words of each label; `ids` says which labels a counted one stands for.
     pub fn report(self, names: &[String], ids: &[Vec<u32>]) -> Vec<LabelWords> {
-        let mut words: Vec<(String, Vec<(u32, f64)>, f64)> = self
+        // Each word with how often each label has it, and how often there is one.
+        let mut words: Vec<_> = self
             .counts
             .into_iter()
             .map(|(word, counts)| {

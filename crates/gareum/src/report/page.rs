@@ -179,7 +179,8 @@ impl Html<'_> {
     /// A text in HTML; what stands in backquotes in words of ours is code or a name.
     fn say(&self, text: &Text) -> String {
         let said = escaped(&self.language.say(text));
-        let is_quoted = matches!(text, Text::Words(_)) && said.contains('`') && said.matches('`').count() % 2 == 0;
+        let is_quoted =
+            matches!(text, Text::Words(_)) && said.contains('`') && said.matches('`').count().is_multiple_of(2);
         if !is_quoted {
             return said;
         }

@@ -92,7 +92,7 @@ pub fn shown_number(value: f64) -> String {
     if value == 0.0 {
         return "0".to_owned();
     }
-    if size >= 1e7 || size < 1e-3 {
+    if !(1e-3..1e7).contains(&size) {
         return format!("{value:.1e}").replace(".0e", "e");
     }
     if value.fract() == 0.0 {
@@ -113,7 +113,7 @@ pub fn grouped(count: u64) -> String {
     let digits = count.to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
