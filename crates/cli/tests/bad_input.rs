@@ -57,7 +57,7 @@ fn files_that_hold_no_rows() {
     assert_snapshot!(train_on("binary.csv", b"text\0label\x01\x02"), @"
     exit 2
     error: binary.csv: the content seems to be binary (it holds many control characters), expected UTF-8 text
-    hint: name a text file; UTF-16 without a byte order mark must be converted to UTF-8
+    hint: name a text file
     ");
     assert_snapshot!(train_on("damaged.csv", [&b"text,label\n\xEC\xA2\x8B\xEC\x95\x84,pos\n"[..], b"\xFF,neg\n"].concat()), @"
     exit 2
@@ -81,10 +81,10 @@ fn files_that_hold_no_rows() {
     hint: fetch the file again, or write it with the compression snappy, gzip or zstd
     ");
     assert_snapshot!(train_on("reviews.xml", "<reviews/>"), @"
-        exit 2
-        error: reviews.xml: unknown format `xml`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz, or parquet
-        hint: rename the file, or name its format
-        ");
+    exit 2
+    error: reviews.xml: unknown format `xml`, expected csv, tsv, txt, json, jsonl or ndjson, each also with .gz or .zst, parquet or xlsx
+    hint: rename the file, or name its format
+    ");
 }
 
 #[test]
@@ -131,8 +131,8 @@ fn label_maps_that_do_not_fit() {
     };
     assert_snapshot!(with_map("map.csv", "0,neg\n1,pos\n"), @"
     exit 2
-    error: numbers.csv:4: row 3, column `label`: label `2` is not in the label map, which has `0`, `1`
-    hint: add the label and its name to the map, or correct the row
+    error: numbers.csv:4: row 3, column `label`: the label map has no `2`; it has `0`, `1`
+    hint: add these labels and their names to the map, or correct the rows
     ");
     assert_snapshot!(with_map("map.csv", "0,neg\n0,pos\n"), @"
     exit 2
@@ -281,7 +281,7 @@ fn settings_that_are_wrong() {
     ");
     assert_snapshot!(settings("[trian]\nepochs = 3\n"), @"
     exit 2
-    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `output`
+    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`
     hint: did you mean `train`?
     ");
     assert_snapshot!(settings("[train]\nepochs = \"three\"\n"), @r#"
@@ -317,7 +317,7 @@ fn settings_that_are_wrong() {
         ");
     assert_snapshot!(train_with(&["--set", "learning_rate=1e-5"]), @"
     exit 2
-    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `output`
+    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`
     hint: did you mean `train.learning_rate`?
     ");
     assert_snapshot!(settings("[train]\nmax_length = 64\n"), @"
@@ -370,9 +370,9 @@ fn settings_that_are_wrong() {
         hint: --set model.max_length=32
         ");
     assert_snapshot!(train_with(&["--set", "train.early_stopping.monitor=f1"]), @"
-        exit 2
-        error: train.early_stopping.monitor is `f1`, expected one of loss, accuracy, macro_f1, micro_f1, weighted_f1
-        ");
+    exit 2
+    error: train.early_stopping.monitor is `f1`, expected one of loss, accuracy, macro_f1, micro_f1, weighted_f1, balanced_accuracy, matthews_corrcoef, cohen_kappa, top_3_accuracy, top_5_accuracy, log_loss, brier_score_loss, ece, roc_auc, roc_auc_weighted, average_precision, average_precision_micro, average_precision_weighted, roc_auc_ovo, roc_auc_ovo_weighted
+    ");
     assert_snapshot!(train_with(&["--epochs", "0"]), @"
         exit 2
         error: train.epochs is 0, expected at least 1
@@ -906,12 +906,39 @@ fn usage_is_explained() {
 fn what_cannot_be_inspected() {
     let workspace = Workspace::with_base();
     workspace.write("one.csv", "a,b,c\n1,2,3\n");
-    assert_snapshot!(workspace.fail(&["inspect", "one.csv"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--label", "lable"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "missing"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--report", "reviews.csv"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--set", "data.txt=x"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "base", "--model", "base"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "one.csv"]), @"
+    exit 2
+    error: one.csv: cannot tell which column is the text; found `a`, `b`, `c`
+    hint: name it with `--text NAME`
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--label", "lable"]), @"
+    exit 2
+    error: reviews.csv: no column `lable` for the label; found `text`, `label`
+    hint: did you mean `label`?
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "missing"]), @"
+    exit 2
+    error: missing: no tokenizer found
+    hint: put tokenizer.json there, or vocab.txt, vocab.json with merges.txt, or a sentencepiece model (*.model)
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--report", "reviews.csv"]), @"
+    exit 2
+    error: reviews.csv: cannot write there: reviews.csv is a file
+    hint: name another directory
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--set", "data.txt=x"]), @r#"
+    exit 2
+    error: data.txt = "x": unknown field `txt`, expected one of `train`, `validation`, `test`, `text`, `stack`, `text_pair`, `label`, `label_separator`, `label_map`, `group`, `header`, `delimiter`, `quoting`, `encoding`, `normalize`, `split`, `stratify`, `drop_duplicates`, `conflicts`, `seed`
+    hint: did you mean `text`?
+    "#);
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "base", "--model", "base"]), @"
+    exit 2
+    error: the argument '--tokenizer <DIR>' cannot be used with '--model <DIR|NAME>'
+
+    Usage: gareum inspect --tokenizer <DIR> <DATA>...
+
+    For more information, try '--help'.
+    ");
 }
 
 #[test]
@@ -922,12 +949,40 @@ fn workbooks_that_cannot_be_read() {
         std::fs::copy(fixtures.join(name), workspace.path(name)).unwrap();
     }
     workspace.write("damaged.xlsx", "PK\u{3}\u{4} and no more");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#review"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#empty"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "wide.xlsx"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "damaged.xlsx"]), @"");
-    assert_snapshot!(workspace.fail(&["inspect", "missing.xlsx#a"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx"]), @"
+    exit 2
+    error: reviews.xlsx: the workbook has 3 sheets; the sheets are `reviews`, `표 2`, `empty`
+    hint: name one of them: `reviews.xlsx#reviews`
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#review"]), @"
+    exit 2
+    error: reviews.xlsx: no sheet `review`; the sheets are `reviews`, `표 2`, `empty`
+    hint: name one of them: `reviews.xlsx#reviews`
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "reviews.xlsx#empty"]), @"
+    exit 2
+    error: reviews.xlsx#empty: the file is empty, expected rows of text
+    hint: check that it was written or downloaded completely
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "wide.xlsx"]), @"
+    exit 2
+    error: wide.xlsx:3: row 2: found 3 fields, expected 2
+    hint: give every column a name in the first row, or empty the cells beside the table
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "damaged.xlsx"]), @"
+    exit 2
+    error: damaged.xlsx: not an xlsx workbook that could be read: `Zip error: invalid Zip archive: Could not find EOCD`
+    hint: open it and save it again as xlsx, or save the sheet as csv (UTF-8)
+    ");
+    assert_snapshot!(workspace.fail(&["inspect", "missing.xlsx#a"]), @"
+    exit 2
+    error: missing.xlsx: No such file or directory (os error 2)
+    hint: check the path; relative paths start from the current folder
+    ");
     workspace.write("cut.csv.zst", [0x28, 0xB5, 0x2F, 0xFD, 0x24, 0x20]);
-    assert_snapshot!(workspace.fail(&["inspect", "cut.csv.zst"]), @"");
+    assert_snapshot!(workspace.fail(&["inspect", "cut.csv.zst"]), @"
+    exit 2
+    error: cut.csv.zst: incomplete frame
+    hint: the compressed data is damaged or cut off; fetch the file again
+    ");
 }

@@ -255,7 +255,7 @@ mod tests {
     }
 
     fn rows(name: &str, options: &ReadOptions) -> Result<(Vec<String>, Vec<String>), String> {
-        let failed = |error: DataError| error.to_string().replace(&format!("{}/", fixture("").display()), "");
+        let failed = |error: DataError| error.to_string().replace(&fixture("").display().to_string(), "");
         let records = Records::open(&fixture(name), options).map_err(failed)?;
         let columns = records.columns().to_vec();
         let row = |record: Result<super::super::Record, DataError>| {

@@ -426,7 +426,7 @@ mod tests {
         assert_eq!((same.rows, same.conflicting_texts, same.conflicting_rows), (5, 1, 4));
     }
 
-    const LONG: &str = "배송이 생각보다 훨씬 빨랐고 포장도 아주 꼼꼼해서 기분이 좋았습니다";
+    const LONG: &str = "배송이 생각보다 훨씬 빨랐고 포장도 아주 꼼꼼해서 기분이 좋았습니다. 다음에도 여기에서 주문하려고 합니다, 고맙습니다";
 
     #[test]
     fn near_texts_are_found_within_and_between() {

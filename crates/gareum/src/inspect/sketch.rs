@@ -118,7 +118,8 @@ mod tests {
     /// Texts of known likeness: the estimates are right on average.
     #[test]
     fn estimates_are_unbiased() {
-        let word = |number: u64| (0..20).map(|place| char::from(b'a' + (split_mix(number * 31 + place) % 26) as u8));
+        let word =
+            |number: u64| (0..20).map(move |place| char::from(b'a' + (split_mix(number * 31 + place) % 26) as u8));
         let (mut exact, mut estimated, mut missed) = (0.0, 0.0, 0);
         for number in 0..500 {
             let text: String = word(number).chain(word(number + 1000)).collect();

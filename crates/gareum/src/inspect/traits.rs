@@ -91,7 +91,7 @@ impl TextTrait {
             LazyLock::new(|| pattern(r"</?[A-Za-z][^<>]{0,200}>|&#?\w{2,8};|#\d{2,4};"));
         static EMAIL: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"[\w.+-]+@[\w-]+\.[\w.-]+"));
         static NUMBER: LazyLock<Option<Regex>> =
-            LazyLock::new(|| pattern(r"\b01[016789][- .]?\d{3,4}[- .]?\d{4}\b|\b\d{6}-[1-4]\d{6}\b"));
+            LazyLock::new(|| pattern(r"(?:^|\D)(?:01[016789][- .]?\d{3,4}[- .]?\d{4}|\d{6}-[1-4]\d{6})(?:\D|$)"));
         static PLACEHOLDER: LazyLock<Option<Regex>> = LazyLock::new(|| pattern(r"\[[A-Z][A-Z_]+\]"));
         let matches = |regex: &LazyLock<Option<Regex>>| regex.as_ref().is_some_and(|regex| regex.is_match(text));
         match self {

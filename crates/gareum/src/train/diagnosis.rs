@@ -260,7 +260,7 @@ impl fmt::Display for Finding {
 mod tests {
     use super::*;
     use crate::data::{Target, Task};
-    use crate::predict::Prediction;
+    use crate::decision::Decision;
     use crate::tokens::Encoded;
 
     const NAMES: [&str; 3] = ["a", "b", "c"];
@@ -275,7 +275,7 @@ mod tests {
     /// An evaluation in which each label of `truth` is taken for that of `found`.
     fn evaluation(truth: &[u32], found: &[u32], loss: f64) -> (Vec<EncodedExample>, Evaluation) {
         let names = schema().names;
-        let metrics = Metrics::single_label(&names, truth, found, Some(loss)).unwrap();
+        let metrics = Metrics::single_label(&names, truth, found, None, Some(loss)).unwrap();
         let example = |&label: &u32| EncodedExample {
             encoded: Encoded {
                 input_ids: vec![1],
@@ -287,7 +287,7 @@ mod tests {
         let prediction = |&label: &u32| {
             let mut logits = vec![0.0; 3];
             logits[label as usize] = 10.0;
-            Prediction::new(logits, Task::SingleLabel)
+            Decision::default().decide(logits, Task::SingleLabel)
         };
         let predictions = found.iter().map(prediction).collect();
         (truth.iter().map(example).collect(), Evaluation { metrics, predictions })
