@@ -57,6 +57,8 @@ pub enum Command {
     Train(Box<Train>),
     /// Measure a model on labelled text
     Evaluate(Evaluate),
+    /// Measure models and files of predictions on the same rows: which is better, is it more than chance, which rows changed
+    Compare(Compare),
     /// Fit a model's temperature and thresholds on labelled text, and save them with it
     Calibrate(Calibrate),
     /// Label texts of a file or of standard input
@@ -228,6 +230,28 @@ pub struct Evaluate {
     #[arg(long, value_name = "COLUMN")]
     pub slice: Vec<String>,
     /// Write metrics.json and predictions.jsonl to this directory
+    #[arg(long, value_name = "DIR")]
+    pub report: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Compare {
+    /// Model directories, names of models on the hub, checkpoints without a head for these labels, or files of predictions; the first is
+    /// what the others are measured against
+    #[arg(value_name = "[NAME=]MODEL|FILE", required = true, num_args = 2..)]
+    pub contestants: Vec<String>,
+    /// Labelled rows: csv, tsv, json, jsonl (also .gz), parquet, or hf://owner/name/subset/split
+    #[arg(long, value_name = "FILE")]
+    pub data: PathBuf,
+    #[command(flatten)]
+    pub columns: LabelledColumns,
+    /// Column of the predicted label in files of predictions [default: detected]
+    #[arg(long, value_name = "COLUMN")]
+    pub prediction: Option<String>,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
+    /// Write index.html, comparison.md, comparison.json and rows.csv to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }

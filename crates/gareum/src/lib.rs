@@ -8,6 +8,7 @@
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`decision`]: from its logits to labels.
 //! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
+//! - [`comparison`]: several models on the same rows.
 //! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
@@ -17,6 +18,7 @@
 
 pub mod baseline;
 pub mod bench;
+pub mod comparison;
 pub mod data;
 pub mod decision;
 pub mod evaluation;

@@ -288,6 +288,24 @@ impl Predictor {
         Self::new(load_model(directory, base)?, directory, precision)
     }
 
+    /// A checkpoint without a head, with one for these labels whose weights are random: what a model is before it is trained.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`]; also if the checkpoint has a head for other labels.
+    pub fn untrained(
+        directory: &Path,
+        schema: &LabelSchema,
+        precision: PrecisionSetting,
+    ) -> Result<Self, PredictError> {
+        let head = HeadSource::Labels {
+            schema,
+            reset: false,
+            seed: Settings::default().train.seed,
+            classifier_dropout: None,
+        };
+        Self::new(Model::load(directory, head)?.0, directory, precision)
+    }
+
     /// As [`Predictor::load`], with the model of the directory.
     pub(crate) fn new(mut model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
         let tokenizer = tokenizer_of(&mut model, directory)?;

@@ -27,6 +27,20 @@ pub fn read(
     predictor: &Predictor,
     display: Display,
 ) -> anyhow::Result<Dataset> {
+    let schema = SchemaSource::Fixed(predictor.schema());
+    let mut dataset = read_plain(records, columns, &predictor.known_columns(), schema, display)?;
+    dataset.normalize(predictor.normalize_steps());
+    Ok(dataset)
+}
+
+/// As [`read`], with texts as they stand in the file. `known` are the columns of the training data, as far as they were named.
+pub fn read_plain(
+    records: Records,
+    columns: &LabelledColumns,
+    known: &ColumnRequest,
+    schema: SchemaSource<'_>,
+    display: Display,
+) -> anyhow::Result<Dataset> {
     let request = ColumnRequest {
         text: columns.text.clone(),
         text_pair: columns.text_pair.clone(),
@@ -34,11 +48,9 @@ pub fn read(
         ..ColumnRequest::default()
     };
     check_stack(&request.text, columns.stack)?;
-    let request = request.or_known(&predictor.known_columns(), &records);
+    let request = request.or_known(known, &records);
     let map = columns.label_map.as_deref().map(LabelMap::open).transpose()?;
-    let schema = SchemaSource::Fixed(predictor.schema());
     let mut dataset = Dataset::read(records, &request, schema, map.as_ref())?;
-    dataset.normalize(predictor.normalize_steps());
     let whole = CleanOptions {
         drop_duplicates: false,
         ..CleanOptions::default()

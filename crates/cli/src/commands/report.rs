@@ -166,7 +166,7 @@ fn print_slices(display: Display, slicing: &Slicing, task: Task) {
 }
 
 /// A label, labels or a number.
-fn said(value: &Value) -> String {
+pub fn said(value: &Value) -> String {
     match value {
         Value::String(label) => label.clone(),
         Value::Array(labels) => labels.iter().map(said).collect::<Vec<_>>().join(", "),
@@ -183,12 +183,13 @@ fn interval(interval: Option<Interval>) -> String {
     interval.map_or(String::new(), |Interval { low, high }| format!("[{low:.4}, {high:.4}]"))
 }
 
-fn columns(text: &str) -> usize {
+/// Columns of a terminal that a text takes.
+pub fn columns(text: &str) -> usize {
     text.chars().filter_map(UnicodeWidthChar::width).sum()
 }
 
 /// One line of at most so many columns.
-fn shortened(text: &str) -> String {
+pub fn shortened(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     if columns(&line) <= TEXT_WIDTH {
         return line;

@@ -9,7 +9,7 @@ mod slices;
 use serde::Serialize;
 
 use crate::data::{Example, LabelSchema, Target, Task};
-use crate::metrics::{Bootstrap, Intervals, Metrics, MetricsError};
+use crate::metrics::{Bootstrap, Intervals, Metrics, MetricsError, Resampled};
 use crate::predict::Prediction;
 
 pub use mistakes::{Confused, ExampleShown, Mistake};
@@ -103,7 +103,7 @@ impl Judged<'_> {
         let label_shares = self.label_shares(train_counts);
         Ok(Report {
             metrics,
-            confidence_intervals: intervals(self.schema, &targets, &predictions, bootstrap)?,
+            confidence_intervals: resampled(self.schema, &targets, &predictions, bootstrap)?.intervals(),
             label_drift: drift(&label_shares),
             label_shares,
             answered: self.answered()?,
@@ -181,15 +181,17 @@ pub fn measure(
         .iter()
         .flat_map(|prediction| prediction.scores.iter().copied())
         .collect();
+    // A file of predictions may have none.
+    let scores = (predictions.is_empty() || !scores.is_empty()).then_some(scores.as_slice());
     let names = &schema.names;
     match schema.task {
         Task::SingleLabel => {
             let (truth, found) = classes(targets, &predictions);
-            Metrics::single_label(names, &truth, &found, Some(&scores), loss)
+            Metrics::single_label(names, &truth, &found, scores, loss)
         }
         Task::MultiLabel => {
             let (truth, found) = sets(targets, &predictions);
-            Metrics::multi_label(names, &truth, &found, Some(&scores), loss)
+            Metrics::multi_label(names, &truth, &found, scores, loss)
         }
         Task::Regression => {
             let (truth, found) = numbers(targets, &predictions);
@@ -198,13 +200,13 @@ pub fn measure(
     }
 }
 
-/// Intervals of the figures of these predictions.
-fn intervals(
+/// Figures of these predictions, and of rows drawn from them.
+pub(crate) fn resampled(
     schema: &LabelSchema,
     targets: &[&Target],
     predictions: &[&Prediction],
     bootstrap: &Bootstrap,
-) -> Result<Intervals, MetricsError> {
+) -> Result<Resampled, MetricsError> {
     match schema.task {
         Task::SingleLabel => {
             let (truth, found) = classes(targets, predictions);
@@ -221,6 +223,11 @@ fn intervals(
     }
 }
 
+/// Whether all labels of an example are right. A number never is.
+pub(crate) fn is_right(target: &Target, prediction: &Prediction) -> bool {
+    target.value().is_none() && target.ids() == prediction.classes
+}
+
 /// True and predicted class of each example.
 fn classes(targets: &[&Target], predictions: &[&Prediction]) -> (Vec<u32>, Vec<u32>) {
     let first = |ids: &[u32]| ids.first().copied().unwrap_or_default();
@@ -235,7 +242,7 @@ fn classes(targets: &[&Target], predictions: &[&Prediction]) -> (Vec<u32>, Vec<u
 }
 
 /// True and predicted labels of each example.
-fn sets(targets: &[&Target], predictions: &[&Prediction]) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
+pub(crate) fn sets(targets: &[&Target], predictions: &[&Prediction]) -> (Vec<Vec<u32>>, Vec<Vec<u32>>) {
     let truth = targets.iter().map(|target| target.ids().to_vec()).collect();
     (
         truth,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::{Judged, headlines, intervals};
+use super::{Judged, headlines, resampled};
 use crate::data::{LabelSchema, Target, Task};
 use crate::metrics::{Bootstrap, Interval, Metrics, MetricsError};
 use crate::predict::Prediction;
@@ -89,7 +89,7 @@ pub(super) fn slicing(
     let slice = |(value, indices): (&str, Vec<usize>)| {
         let part = Part::new(judged, &indices);
         let metrics = part.measure()?;
-        let sure = intervals(&part.schema, &part.targets(), &part.predictions(), bootstrap)?;
+        let sure = resampled(&part.schema, &part.targets(), &part.predictions(), bootstrap)?.intervals();
         let headlines = || headlines(judged.schema.task).iter().copied();
         Ok(Slice {
             value: value.to_owned(),

@@ -22,12 +22,13 @@ mod report;
 mod roc;
 #[cfg(test)]
 mod scikit_learn;
+mod significance;
 mod spread;
 mod table;
 
 pub use accuracy::{accuracy, hamming_loss, log_loss, top_k_accuracy};
 pub use agreement::{balanced_accuracy, cohen_kappa, matthews_corrcoef};
-pub use bootstrap::{Bootstrap, Interval, Intervals};
+pub use bootstrap::{Bootstrap, Difference, Interval, Intervals, Resampled};
 pub use calibration::{
     RELIABILITY_BINS, ReliabilityBin, brier_score_loss, expected_calibration_error, multi_label_brier_score_loss,
     multi_label_log_loss, reliability,
@@ -44,6 +45,7 @@ pub use regression::{mean_absolute_error, mean_squared_error, pearson, r2_score,
 pub use report::{ClassificationReport, Scores, Summary};
 pub(crate) use roc::cuts;
 pub use roc::{RocPoint, roc_auc, roc_auc_by_label, roc_auc_one_vs_one, roc_auc_one_vs_rest, roc_curve};
+pub use significance::{holm, mcnemar};
 pub use spread::Spread;
 
 /// Everything measured on one set of predictions: the content of `metrics.json`, with `task` beside the fields of the task's struct.

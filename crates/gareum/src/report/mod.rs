@@ -6,6 +6,7 @@
 //!
 //! Not here: what a report says, which stands beside what it is about (`inspect/report.rs`).
 
+mod markdown;
 mod page;
 pub mod plots;
 mod scale;
