@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use gareum::bench::BenchError;
+use gareum::comparison::ComparisonError;
 use gareum::data::DataError;
 use gareum::hub::HubError;
 use gareum::inspect::InspectError;
@@ -90,6 +91,15 @@ fn is_input(error: &anyhow::Error) -> bool {
             return match error {
                 InspectError::Data(error) => is_data_input(error),
                 InspectError::Tokenizer(_) => true,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ComparisonError>() {
+            return match error {
+                ComparisonError::Predict(error) => is_predict_input(error),
+                ComparisonError::Model(error) => is_model_input(error),
+                ComparisonError::Data(error) => is_data_input(error),
+                ComparisonError::Metrics(_) => false,
+                _ => true,
             };
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {

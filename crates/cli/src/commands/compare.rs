@@ -48,10 +48,15 @@ pub fn run(command: &Compare, common: &Common) -> anyhow::Result<ExitCode> {
     };
     let records = labelled::open(&command.data, &command.columns, SPLIT)?;
     let dataset = labelled::read_plain(records, &command.columns, &request, schema, display)?;
+    // Files first: what is wrong with them is known at once.
+    let mut order: Vec<usize> = (0..named.len()).collect();
+    order.sort_by_key(|index| !named[*index].is_file);
     let mut contestants = Vec::with_capacity(named.len());
-    for named in &named {
-        contestants.push(contestant(command, named, &dataset, display)?);
+    for index in order {
+        contestants.push((index, contestant(command, &named[index], &dataset, display)?));
     }
+    contestants.sort_by_key(|(index, _)| *index);
+    let contestants: Vec<Contestant> = contestants.into_iter().map(|(_, contestant)| contestant).collect();
     let comparison = Comparison::new(&dataset.schema, &dataset.examples, &contestants, &Bootstrap::default())?;
     let json = serde_json::to_string_pretty(&comparison)?;
     if let Some(directory) = &command.report {

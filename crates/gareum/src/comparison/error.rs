@@ -63,7 +63,7 @@ pub enum ComparisonError {
     },
     /// A file is of other rows.
     #[error(
-        "{place}: the text is {found:?}, in the data it is {expected:?}\n\
+        "{place}: the text is `{found}`, in the data it is `{expected}`\n\
          hint: a predictions file has a row for each row of the data, in the same order"
     )]
     OtherText {
@@ -88,7 +88,7 @@ pub enum ComparisonError {
     #[error("{0}: no prediction\nhint: give every row a label; one without an answer could get the most frequent one")]
     NoAnswer(Box<Place>),
     /// A probability is none.
-    #[error("{place}: expected a number, found {found}")]
+    #[error("{place}: expected a number, found `{found}`")]
     BadScore {
         /// Where.
         place: Box<Place>,

@@ -23,7 +23,7 @@ impl Comparison {
         let Pair { first, second, .. } = pair;
         let Some(difference) = self.difference(pair) else {
             return format!(
-                "`{second}` and `{first}` cannot be told apart: some draw of the rows leaves {} undefined",
+                "`{second}` and `{first}` cannot be told apart: {} is undefined for some draw of the rows",
                 self.metric
             );
         };
@@ -82,13 +82,13 @@ impl Comparison {
             Block::Tiles(std::iter::once(rows).chain(self.contestants.iter().map(tile)).collect()),
             Block::Notices(notices.collect()),
             Block::Paragraph(words(format!(
-                "All are measured on the same rows by {}. Intervals hold 95 % of draws of the rows; p is corrected for the number of pairs, and below {SIGNIFICANT} a difference is called one.",
+                "All are measured on the same rows, by {}. Intervals hold 95 % of draws of the rows (paired bootstrap); a difference is called one if p, corrected for the number of pairs, is below {SIGNIFICANT}.",
                 self.metric
             ))),
         ];
         if self.contestants.iter().any(|standing| standing.kind == Kind::Untrained) {
             blocks.push(Block::Paragraph(words(
-                "A checkpoint without a head for these labels has a random one: it shows what guessing comes to.",
+                "A checkpoint without a head for these labels has a random one, which shows what guessing comes to.",
             )));
         }
         Section {
@@ -160,18 +160,18 @@ impl Comparison {
             return None;
         }
         let mut columns = vec![
-            Column::Text(words("of")),
-            Column::Text(words("above")),
+            Column::Text(words("model")),
+            Column::Text(words("against")),
             Column::Number(data(self.metric)),
-            Column::Number(words("p")),
-            Column::Number(words("p, corrected")),
+            Column::Number(data("p")),
+            Column::Number(words("corrected p")),
         ];
         let has_split = self.task != Task::Regression;
         if has_split {
             columns.extend([
-                Column::Number(words("only the former right")),
-                Column::Number(words("only the latter right")),
-                Column::Number(words("p (McNemar)")),
+                Column::Number(words("only the model right")),
+                Column::Number(words("only the other right")),
+                Column::Number(data("p (McNemar)")),
             ]);
         }
         let row = |pair: &Pair| {
@@ -304,7 +304,7 @@ impl Comparison {
         let table = |labels: &[LabelStanding], columns: Vec<Column>| {
             Block::Table(Table {
                 caption: Some(words(format!(
-                    "F1, and how much higher it is than that of `{first}`; * where the interval leaves 0 out (not corrected for the number of labels)"
+                    "F1, and how much higher it is than with `{first}`; * marks intervals without 0, not corrected for the number of labels"
                 ))),
                 columns,
                 rows: labels.iter().map(row).collect(),
