@@ -25,9 +25,9 @@ TASKS = {
     "goemotions": {
         "train": ["--train", "train.tsv", "--validation", "dev.tsv"],
         "columns": ["--no-header", "--text", "0", "--label", "1"],
-        "settings": ["task=multi_label", "model.max_length=64", "train.batch_size=32", "train.learning_rate=1e-4"],
+        "settings": ["task=multi_label", "model.max_length=64", "train.batch_size=32", "train.learning_rate=2e-4"],
         "test": "test.tsv",
-        "epochs": 3,
+        "epochs": 6,
     },
     "banking77": {
         "train": ["--train", "train.csv"],
