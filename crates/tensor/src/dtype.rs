@@ -30,6 +30,8 @@ pub enum DType {
     I8,
     /// Frozen weights of 4 bits ([`Nf4`](crate::Nf4)): no [`Element`], because two share a byte.
     Nf4,
+    /// Weights of 8 bits with a scale for each row ([`Int8Rows`](crate::Int8Rows)).
+    Int8,
 }
 
 impl DType {
@@ -44,6 +46,7 @@ impl DType {
             Self::U8 => "u8",
             Self::I8 => "i8",
             Self::Nf4 => "nf4",
+            Self::Int8 => "int8",
         }
     }
 
@@ -53,7 +56,7 @@ impl DType {
             Self::F64 => 8,
             Self::F32 | Self::U32 | Self::I32 => 4,
             Self::BF16 => 2,
-            Self::U8 | Self::I8 | Self::Nf4 => 1,
+            Self::U8 | Self::I8 | Self::Nf4 | Self::Int8 => 1,
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::{DType, Element, Error, Nf4, Result, bf16};
+use crate::{DType, Element, Error, Int8Rows, Nf4, Result, bf16};
 
 /// The elements behind a tensor.
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub enum Storage {
     I8(Arc<Buffer<i8>>),
     /// See [`DType::Nf4`].
     Nf4(Arc<Nf4>),
+    /// See [`DType::Int8`].
+    Int8(Arc<Int8Rows>),
 }
 
 /// Row-major values in main memory. Cloning is cheap: storage is shared until one of the copies is written to.
@@ -95,6 +97,7 @@ impl Tensor {
             Storage::U8(_) => DType::U8,
             Storage::I8(_) => DType::I8,
             Storage::Nf4(_) => DType::Nf4,
+            Storage::Int8(_) => DType::Int8,
         }
     }
 
@@ -111,10 +114,28 @@ impl Tensor {
         }
     }
 
+    /// A matrix whose rows are 8-bit integers with a scale each.
+    pub fn from_int8(rows: Int8Rows) -> Self {
+        let shape = vec![rows.scales().len(), rows.columns()];
+        Self {
+            storage: Storage::Int8(Arc::new(rows)),
+            shape,
+        }
+    }
+
+    /// The rows, if they are of 8-bit integers with a scale each.
+    pub fn as_int8(&self) -> Option<&Int8Rows> {
+        match &self.storage {
+            Storage::Int8(rows) => Some(rows),
+            _ => None,
+        }
+    }
+
     /// Bytes that the elements take.
     pub fn bytes(&self) -> usize {
         match &self.storage {
             Storage::Nf4(values) => values.bytes(),
+            Storage::Int8(rows) => rows.bytes(),
             _ => self.len() * self.dtype().size(),
         }
     }
@@ -174,6 +195,7 @@ impl Tensor {
             Storage::U8(values) => wide(values),
             Storage::I8(values) => wide(values),
             Storage::Nf4(values) => wide(&values.to_f32_vec()),
+            Storage::Int8(rows) => wide(&rows.to_f32_vec()),
         }
     }
 
@@ -182,6 +204,7 @@ impl Tensor {
         match &self.storage {
             Storage::F32(values) => values.to_vec(),
             Storage::Nf4(values) => values.to_f32_vec(),
+            Storage::Int8(rows) => rows.to_f32_vec(),
             _ => self.to_f64_vec().into_iter().map(|value| value as f32).collect(),
         }
     }
@@ -207,6 +230,13 @@ impl Tensor {
                 storage: Storage::Nf4(Arc::new(Nf4::quantize(&self.to_f32_vec()))),
                 shape: self.shape.clone(),
             },
+            DType::Int8 => {
+                let columns = self.shape.last().copied().unwrap_or(1);
+                Self {
+                    storage: Storage::Int8(Arc::new(Int8Rows::quantize(&self.to_f32_vec(), columns))),
+                    shape: self.shape.clone(),
+                }
+            }
         }
     }
 }
