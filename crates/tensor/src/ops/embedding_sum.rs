@@ -1,11 +1,11 @@
 //! `embedding_sum`: the sum of one row from each of several tables, for every token.
 //!
-//! Gradient: the row of a table gets the sum of the gradients of all tokens that used it.
+//! Gradient: the row of a table gets the sum of the gradients of all tokens that used it. Tables of 8 bits ([`Int8Rows`]) have none.
 
 use crate::buffer::Buffer;
 use crate::cpu::{for_each_rows, reduce};
 use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::{DType, Error, Int8Rows, Real, Result, Tape, Tensor, Var};
 
 const NAME: &str = "embedding_sum";
 
@@ -17,10 +17,20 @@ const NAME: &str = "embedding_sum";
 /// # Errors
 /// [`Error::Id`] if an id is outside of its table, [`Error::Shape`] if the tables or ids do not fit each other.
 pub fn embedding_sum(tape: &Tape, tables: &[(&Var, &[u32])], scale: f64) -> Result<Var> {
-    let Some((first, _)) = tables.first() else {
+    if tables.is_empty() {
         return Err(Error::shape(NAME, "tables", &[0], "at least one table"));
-    };
-    with_real!(NAME, first.value(), T => run::<T>(tape, tables, T::from_f64(scale)))
+    }
+    match tables.iter().find(|(table, _)| table.value().dtype() != DType::Int8) {
+        Some((plain, _)) => with_real!(NAME, plain.value(), T => run::<T>(tape, tables, T::from_f64(scale))),
+        // Numbers of 8 bits are read as `f32` where no table beside them is of another type.
+        None => run::<f32>(tape, tables, scale as f32),
+    }
+}
+
+/// A table of embeddings.
+enum Table<'a, T> {
+    Plain(&'a [T]),
+    Int8(&'a Int8Rows),
 }
 
 fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])], scale: T) -> Result<Var> {
@@ -41,7 +51,11 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])], scale: T) -> Result<Var>
                 rows,
             });
         }
-        sources.push((table.value().slice::<T>(NAME, "table")?, *ids));
+        let source = match table.value().as_int8() {
+            Some(rows) => Table::Int8(rows),
+            None => Table::Plain(table.value().slice::<T>(NAME, "table")?),
+        };
+        sources.push((source, *ids));
     }
     let mut output = Buffer::<T>::scratch(tokens * hidden_size);
     for_each_rows(
@@ -51,13 +65,28 @@ fn run<T: Real>(tape: &Tape, tables: &[(&Var, &[u32])], scale: T) -> Result<Var>
         |first, block| {
             for (token, row) in block.chunks_exact_mut(hidden_size).enumerate() {
                 for (index, (table, ids)) in sources.iter().enumerate() {
-                    let source = &table[ids[first + token] as usize * hidden_size..][..hidden_size];
-                    if index == 0 {
-                        row.iter_mut()
-                            .zip(source)
-                            .for_each(|(row, &source)| *row = source * scale);
-                    } else {
-                        reduce::add(row, source);
+                    let id = ids[first + token] as usize;
+                    match table {
+                        Table::Plain(values) => {
+                            let source = &values[id * hidden_size..][..hidden_size];
+                            if index == 0 {
+                                row.iter_mut()
+                                    .zip(source)
+                                    .for_each(|(row, &source)| *row = source * scale);
+                            } else {
+                                reduce::add(row, source);
+                            }
+                        }
+                        Table::Int8(rows) => {
+                            let factor = if index == 0 { scale } else { T::ONE };
+                            let factor = T::from_f64(f64::from(rows.scales()[id])) * factor;
+                            let numbers = rows.row(id).iter().map(|&value| T::from_f64(f64::from(value)) * factor);
+                            if index == 0 {
+                                row.iter_mut().zip(numbers).for_each(|(row, number)| *row = number);
+                            } else {
+                                row.iter_mut().zip(numbers).for_each(|(row, number)| *row += number);
+                            }
+                        }
                     }
                 }
             }
@@ -140,6 +169,22 @@ mod tests {
         assert_eq!(step(&[&[0]], false), [true, false, false, false, false, false]);
         assert_eq!(step(&[&[0]], true), [true; 6]);
         assert_eq!(step(&[&[2]], false), [false, false, true, false, false, false]);
+    }
+
+    #[test]
+    fn tables_of_eight_bits_give_what_their_numbers_give() {
+        let tape = Tape::inference();
+        let [words, places] = [1, 2].map(|seed| normal(seed, &[9, 21]).to_dtype(DType::F32).to_dtype(DType::Int8));
+        let run = |tables: [Tensor; 2]| {
+            let [words, places] = tables.map(|table| tape.constant(table));
+            let tables: [(&Var, &[u32]); 2] = [(&words, &[8, 0, 3]), (&places, &[0, 1, 2])];
+            embedding_sum(&tape, &tables, 1.0).unwrap().value().to_f32_vec()
+        };
+        let wide = |table: &Tensor| table.to_dtype(DType::F32);
+        let expected = run([wide(&words), wide(&places)]);
+        assert_eq!(run([words.clone(), places.clone()]), expected);
+        assert_eq!(run([words.clone(), wide(&places)]), expected);
+        assert_eq!(run([wide(&words), places]), expected);
     }
 
     #[test]
