@@ -63,6 +63,8 @@ pub enum Command {
     Calibrate(Calibrate),
     /// Label texts of a file or of standard input
     Predict(Predict),
+    /// Make a smaller and faster model that does the same, behind a gate
+    Compress(Compress),
     /// Make a plain model of an adapter and the model that it belongs to
     Merge(Merge),
     /// Measure how fast a model is here, or what the processor can reach
@@ -254,6 +256,43 @@ pub struct Compare {
     /// Write index.html, comparison.md, comparison.json and rows.csv to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
+}
+
+/// What a model is compressed to.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum CompressTo {
+    /// Weights of products and embeddings, and inputs of products, in 8 bits
+    Int8,
+}
+
+#[derive(Debug, Args)]
+pub struct Compress {
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// What to make of it
+    #[arg(long, value_enum)]
+    pub to: CompressTo,
+    /// Directory of the compressed model
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Labelled rows to judge by, which the model was not trained on [default: the validation rows of its own run]
+    #[arg(long, value_name = "FILE")]
+    pub data: Option<PathBuf>,
+    #[command(flatten)]
+    pub columns: LabelledColumns,
+    /// The most that may change: points of macro-F1, and percent of labels [default: 0.5,1]
+    #[arg(long, value_name = "POINTS,PERCENT")]
+    pub gate: Option<String>,
+    /// If the gate does not let the model pass, keep the weights that matter most as they are, more and more of them, until it does
+    #[arg(long)]
+    pub auto: bool,
+    /// What everything but the products is computed in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Args)]

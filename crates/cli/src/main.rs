@@ -32,6 +32,7 @@ fn main() -> ExitCode {
         Command::Train(command) => commands::train::run(command, &arguments.common),
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Compare(command) => commands::compare::run(command, &arguments.common),
+        Command::Compress(command) => commands::compress::run(command, &arguments.common),
         Command::Calibrate(command) => commands::calibrate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),
         Command::Merge(command) => commands::merge::run(command, &arguments.common),

@@ -9,6 +9,7 @@
 //! - [`predict`]: a saved model on new texts; [`decision`]: from its logits to labels.
 //! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
 //! - [`comparison`]: several models on the same rows.
+//! - [`compress`]: smaller models that do the same, behind a gate.
 //! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
@@ -19,6 +20,7 @@
 pub mod baseline;
 pub mod bench;
 pub mod comparison;
+pub mod compress;
 pub mod data;
 pub mod decision;
 pub mod evaluation;

@@ -486,8 +486,18 @@ impl SharedBase {
 pub fn merge(directory: &Path, base: Option<&Path>, output: &Path) -> Result<(), PredictError> {
     let mut model = load_model(directory, base)?;
     let tokenizer = tokenizer_of(&mut model, directory)?;
-    let description = Description::read(directory)?;
     model.merge()?;
+    save_as(&model, &tokenizer, directory, output)
+}
+
+/// Writes a model that was made of the one in `directory`, with its tokenizer and what is known of it.
+pub(crate) fn save_as(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    directory: &Path,
+    output: &Path,
+) -> Result<(), PredictError> {
+    let description = Description::read(directory)?;
     let settings = description.as_ref().map(|description| description.settings.clone());
     let max_length = settings.unwrap_or_default().truncation().max_length;
     let written = |error: WriteError| PredictError::Model(error.into());
@@ -524,7 +534,7 @@ pub(crate) fn load_model(directory: &Path, base: Option<&Path>) -> Result<Model,
 }
 
 /// The tokenizer of a directory. An adapter that was saved by `peft` has none of its own.
-fn tokenizer_of(model: &mut Model, directory: &Path) -> Result<Tokenizer, PredictError> {
+pub(crate) fn tokenizer_of(model: &mut Model, directory: &Path) -> Result<Tokenizer, PredictError> {
     let directory = match model.adapter() {
         Some(adapter) if !Tokenizer::is_in(directory) => adapter.base.clone(),
         _ => directory.to_owned(),

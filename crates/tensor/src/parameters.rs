@@ -102,12 +102,9 @@ impl Parameters {
         trainable.map(|(_, _, value)| value.len()).sum()
     }
 
-    /// Widens those of 4 and 8 bits.
-    pub fn dequantize(&mut self) {
-        let narrow = self
-            .values
-            .iter_mut()
-            .filter(|value| matches!(value.dtype(), DType::Nf4 | DType::Int8));
+    /// Widens those of a narrow type.
+    pub fn dequantize(&mut self, dtype: DType) {
+        let narrow = self.values.iter_mut().filter(|value| value.dtype() == dtype);
         narrow.for_each(|value| *value = value.to_dtype(DType::F32));
     }
 

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod calibrate;
 pub mod compare;
+pub mod compress;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;

@@ -95,6 +95,20 @@ impl Contestant {
             }
             loaded => (loaded?, Kind::Model),
         };
+        let source = (directory, disk_bytes(directory)?);
+        Self::of(name, kind, &predictor, source, (schema, examples), progress)
+    }
+
+    /// As [`Contestant::score`] with a model that is in memory, read from a directory (or to be written to it), where its weights take so many
+    /// bytes.
+    pub(crate) fn of(
+        name: String,
+        kind: Kind,
+        predictor: &Predictor,
+        (directory, disk_bytes): (&Path, u64),
+        (schema, examples): (&LabelSchema, &[Example]),
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Self, ComparisonError> {
         let order = order(directory, predictor.schema(), schema)?;
         let inputs: Vec<Input> = examples.iter().map(input).collect();
         let start = Instant::now();
@@ -107,10 +121,10 @@ impl Contestant {
                 .for_each(|prediction| reorder(prediction, &order));
         }
         let cost = Cost {
-            disk_bytes: disk_bytes(directory)?,
+            disk_bytes,
             precision: predictor.precision(),
             texts_per_second: inputs.len() as f64 / seconds.max(1e-9),
-            latency: latency(&predictor, &inputs)?,
+            latency: latency(predictor, &inputs)?,
         };
         Ok(Self {
             name,

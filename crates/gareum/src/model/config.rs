@@ -7,6 +7,7 @@ use tensor::Activation;
 use tensor::ops::{Heads, NormKind, Pooling, Window};
 
 use super::families::Names;
+use super::quantization;
 use super::relative_positions::RelativeAttention;
 use super::rotary::Rotary;
 use super::{Family, ModelError};
@@ -471,9 +472,12 @@ impl ModelConfig {
             found: model_type.to_owned(),
             supported: Family::MODEL_TYPES.map(|(name, _)| name).join(", "),
         })?;
-        if keys.present("quantization_config").is_some() {
-            let expected = "nothing (quantised weights are not read: take the model that they were made of)";
-            return Err(keys.error("quantization_config", expected));
+        if keys
+            .present(quantization::KEY)
+            .is_some_and(|found| !quantization::is_known(found))
+        {
+            let expected = "compressed-tensors in the format int-quantized (other quantised weights are not read: take the model that they were made of)";
+            return Err(keys.error(quantization::KEY, expected));
         }
         let mut parsed = family.read(&keys)?;
         let heads = parsed.num_attention_heads;

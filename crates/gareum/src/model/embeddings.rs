@@ -96,6 +96,11 @@ impl Embeddings {
         }
     }
 
+    /// The tables of words and positions.
+    pub fn tables(&self) -> impl Iterator<Item = ParameterId> {
+        std::iter::once(self.words).chain(self.positions.map(|(table, _)| table))
+    }
+
     /// The products.
     pub fn linears(&self) -> Option<&Linear> {
         self.project.as_ref()

@@ -4,7 +4,7 @@
 
 use std::rc::Rc;
 
-use tensor::{Activation, Parameters, Var, ops};
+use tensor::{Activation, ParameterId, Parameters, Var, ops};
 
 use super::attention::{Attention, CrossAttention};
 use super::config::LayerLayout;
@@ -175,6 +175,11 @@ impl Encoder {
             .linears()
             .into_iter()
             .chain(self.layers.iter().flat_map(of_layer))
+    }
+
+    /// The tables whose rows are summed up for each token.
+    pub fn tables(&self) -> impl Iterator<Item = ParameterId> {
+        self.embeddings.tables()
     }
 
     /// The products that are taken of relative positions.

@@ -135,7 +135,7 @@ impl Model {
                 add_product(&mut self.parameters, weight, low_rank)?;
             }
         }
-        self.parameters.dequantize();
+        self.parameters.dequantize(DType::Nf4);
         self.forget_adapter();
         Ok(())
     }

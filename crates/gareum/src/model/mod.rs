@@ -17,6 +17,7 @@ mod feed_forward;
 mod lora;
 mod operations;
 mod parameter;
+mod quantization;
 mod relative_positions;
 mod rotary;
 pub(crate) mod sites;
@@ -47,11 +48,13 @@ pub use error::ModelError;
 pub use families::Family;
 pub use lora::Adapter;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
+pub use quantization::Quantizable;
 pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
 pub use trained::Freezing;
 pub(crate) use trained::TrainedStack;
 pub use weights::save_tensors;
+pub(crate) use weights::saved_bytes;
 
 /// What makes dropout masks: absent when nothing is to be dropped.
 #[derive(Debug, Clone, Copy)]
@@ -332,12 +335,17 @@ impl Model {
         let mut builder =
             Builder::from_weights(weights, seed, config.initializer_range, keep_head).quantizing(options.quantize_base);
         let model = Self::build(config, schema, raw_config, &mut builder)?;
+        let for_training = matches!(head, HeadSource::Labels { .. });
         let notes = LoadNotes {
             in_sentence_model,
             is_generator,
             ..builder.notes(directory)?
         };
-        Ok((model.finish(builder), notes))
+        let mut model = model.finish(builder);
+        if for_training && model.is_int8() {
+            model.dequantize();
+        }
+        Ok((model, notes))
     }
 
     fn build(

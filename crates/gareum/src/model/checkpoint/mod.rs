@@ -21,10 +21,11 @@ use std::path::{Path, PathBuf};
 use ::tensor::Tensor;
 
 use super::ModelError;
+use super::quantization::SCALE;
 use crate::settings::QuantizeBase;
 pub use folder::EncoderFolder;
 pub(crate) use folder::{FOREIGN, WEIGHTS, conversion, transformer_folder};
-use stored::{Stored, WeightsFile};
+use stored::{Element, Stored, WeightsFile};
 
 /// How a checkpoint is read that is not as `transformers` leaves it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -170,7 +171,20 @@ impl LoadedWeights {
                 hint: "the weights belong to another config.json".to_owned(),
             });
         }
-        let tensor = stored.read(name)?;
+        let tensor = match stored.element {
+            Element::I8 => {
+                let scale = format!("{known}{SCALE}");
+                let Some(scales) = self.tensors.get(&scale) else {
+                    return Err(stored
+                        .file
+                        .failed(format!("`{name}` holds I8, but there is no `{name}{SCALE}`")));
+                };
+                let tensor = stored.read_int8(name, &scales.stored)?;
+                self.used.insert(scale);
+                tensor
+            }
+            _ => stored.read(name)?,
+        };
         self.used.insert(known);
         Ok(Some(tensor))
     }

@@ -56,7 +56,7 @@ fn element(dtype: Dtype) -> Element {
         Dtype::I64 => Element::Other("I64"),
         Dtype::I32 => Element::Other("I32"),
         Dtype::I16 => Element::Other("I16"),
-        Dtype::I8 => Element::Other("I8"),
+        Dtype::I8 => Element::I8,
         Dtype::U8 => Element::Other("U8"),
         Dtype::BOOL => Element::Other("BOOL"),
         _ => Element::Other("numbers of another kind"),

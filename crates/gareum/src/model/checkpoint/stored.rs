@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use half::{bf16, f16};
-use tensor::Tensor;
+use tensor::{Int8Rows, Tensor};
 
 use crate::model::ModelError;
 
@@ -70,6 +70,8 @@ pub(super) enum Element {
     F32,
     F16,
     BF16,
+    /// Integers, with a scale for each row in a tensor of its own.
+    I8,
     /// Nothing that a model computes with.
     Other(&'static str),
 }
@@ -104,12 +106,41 @@ impl Stored {
                 shape,
             )?,
             Element::F64 => Tensor::from_vec(self.values(f64::from_le_bytes).map_err(failed)?, shape)?,
+            Element::I8 => {
+                return Err(self
+                    .file
+                    .failed(format!("`{name}` holds I8, expected F32, F16, BF16 or F64")));
+            }
             Element::Other(found) => {
                 return Err(self
                     .file
                     .failed(format!("`{name}` holds {found}, expected F32, F16, BF16 or F64")));
             }
         })
+    }
+
+    /// Integers of 8 bits whose rows are multiplied by `scales`.
+    pub fn read_int8(&self, name: &str, scales: &Self) -> Result<Tensor, ModelError> {
+        let failed = |reason: String| self.file.failed(reason);
+        let &[rows, columns] = self.shape.as_slice() else {
+            return Err(failed(format!(
+                "`{name}` holds I8 and has shape {:?}, expected a matrix",
+                self.shape
+            )));
+        };
+        let values = self
+            .values(i8::from_le_bytes)
+            .map_err(|error| failed(error.to_string()))?;
+        let scales = scales.read(&format!("{name}_scale"))?.to_f32_vec();
+        let is_scale = |scale: &f32| scale.is_finite() && *scale >= 0.0;
+        if scales.len() != rows || !scales.iter().all(is_scale) {
+            return Err(failed(format!(
+                "`{name}_scale` does not hold {rows} positive numbers, one for each row of `{name}`"
+            )));
+        }
+        let read = Int8Rows::from_parts(values, scales, columns);
+        read.map(Tensor::from_int8)
+            .ok_or_else(|| failed(format!("`{name}` and `{name}_scale` do not fit each other")))
     }
 
     fn values<const N: usize, T: Copy>(&self, convert: impl Fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
