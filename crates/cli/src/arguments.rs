@@ -55,6 +55,8 @@ pub enum Command {
     Inspect(Box<Inspect>),
     /// Fine-tune a checkpoint on labelled text
     Train(Box<Train>),
+    /// Try out settings: train with each of them, compare the results, write down the best
+    Sweep(Box<Sweep>),
     /// Measure a model on labelled text
     Evaluate(Evaluate),
     /// Measure models and files of predictions on the same rows: which is better, is it more than chance, which rows changed
@@ -85,6 +87,9 @@ pub struct Init {
     /// Directory of the project, new or empty
     #[arg(value_name = "DIR")]
     pub directory: PathBuf,
+    /// Make the settings of an ini file with [Path] and [Hyperparameters], without sample data
+    #[arg(long, value_name = "FILE")]
+    pub from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -152,12 +157,9 @@ pub struct LabelledColumns {
     pub no_header: bool,
 }
 
+/// What is trained, on what, and how.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Every setting of gareum.toml can be given as --set section.key=value, for example:\n  \
-    gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set model.max_length=64"
-)]
-pub struct Train {
+pub struct TrainingSettings {
     /// Settings file; flags override it [default: gareum.toml, if there is one here]
     #[arg(value_name = "gareum.toml")]
     pub settings: Option<PathBuf>,
@@ -188,9 +190,6 @@ pub struct Train {
     /// What the process may take, such as 2.5GiB: batches are cut up to fit [default: what is free]
     #[arg(long, value_name = "SIZE")]
     pub memory: Option<String>,
-    /// Directory of the trained model
-    #[arg(long, short, value_name = "DIR")]
-    pub output: Option<PathBuf>,
     /// Replace a classification head that was trained for other labels
     #[arg(long)]
     pub reset_head: bool,
@@ -200,9 +199,25 @@ pub struct Train {
     /// Any setting, several times
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub set: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Every setting of gareum.toml can be given as --set section.key=value, for example:\n  \
+    gareum train --model klue-roberta-base --train reviews.csv --set train.batch_size=32 --set model.max_length=64"
+)]
+pub struct Train {
+    #[command(flatten)]
+    pub run: TrainingSettings,
+    /// Directory of the trained model
+    #[arg(long, short, value_name = "DIR")]
+    pub output: Option<PathBuf>,
     /// Go on from a checkpoint-N directory, or from the latest one in a directory (default: the output directory)
     #[arg(long, value_name = "DIR")]
     pub resume: Option<Option<PathBuf>>,
+    /// Stop after so many epochs with a checkpoint from which --resume goes on; the learning rate falls as in the whole run
+    #[arg(long, value_name = "EPOCHS", value_parser = at_least_one, conflicts_with_all = ["seeds", "dry_run"])]
+    pub pause_after: Option<usize>,
     /// Train with so many seeds, from train.seed on, each into a directory of its own below the output directory, and tell mean and
     /// deviation; --resume takes up what is there
     #[arg(long, value_name = "N", value_parser = at_least_one, conflicts_with = "dry_run")]
@@ -210,6 +225,51 @@ pub struct Train {
     /// Say what memory and time the run would take, from an estimate and a few steps; nothing is written
     #[arg(long)]
     pub dry_run: bool,
+    // Standard input belongs to a sweep: a line `stop` is a first Ctrl-C, its end the end of the sweep and of this process.
+    #[arg(long, hide = true)]
+    pub supervised: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Parameters are settings with values to try; words need no quotes, ranges are for --method random:\n  \
+    gareum sweep --train reviews.csv --model klue-bert-base --parameter train.learning_rate=1e-5,3e-5,1e-4 --parameter train.batch_size=16,32\n  \
+    gareum sweep gareum.toml --trials 20 --parameter 'train.learning_rate={ min = 1e-5, max = 1e-4, scale = \"log\" }'\n\
+    A learning curve over the amount of data:\n  \
+    gareum sweep gareum.toml --parameter data.train_share=0.1,0.25,0.5,1"
+)]
+pub struct Sweep {
+    #[command(flatten)]
+    pub run: TrainingSettings,
+    /// A setting and the values to try, several times
+    #[arg(long, short, value_name = "KEY=V1,V2,...")]
+    pub parameter: Vec<String>,
+    /// Directory of the sweep: trials, sweep.csv, report.html, best.toml
+    #[arg(long, short, value_name = "DIR", default_value = "sweep")]
+    pub output: PathBuf,
+    /// Try every combination, or values drawn at random [default: grid if every parameter is a list and no --trials are given]
+    #[arg(long, value_enum)]
+    pub method: Option<Method>,
+    /// Trials of a random search [default: 20]
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub trials: Option<usize>,
+    /// Trials at a time: a number, or auto for what threads and memory allow [default: auto]
+    #[arg(long, value_name = "N|auto")]
+    pub jobs: Option<String>,
+    /// Go on with the sweep of the directory, which must be the same
+    #[arg(long)]
+    pub resume: bool,
+    /// Say which trials there would be; nothing is trained or written
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
+}
+
+/// How trials are chosen.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Method {
+    // Not documented: clap would make long help of it.
+    Grid,
+    Random,
 }
 
 #[derive(Debug, Args)]

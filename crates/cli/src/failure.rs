@@ -9,7 +9,8 @@ use gareum::hub::HubError;
 use gareum::inspect::InspectError;
 use gareum::model::ModelError;
 use gareum::predict::PredictError;
-use gareum::settings::SettingsError;
+use gareum::settings::{IniError, SettingsError};
+use gareum::sweep::SweepError;
 use gareum::tokens::TokenizerError;
 use gareum::train::TrainError;
 
@@ -112,6 +113,8 @@ fn is_input(error: &anyhow::Error) -> bool {
         cause.is::<Usage>()
             || cause.downcast_ref::<DataError>().is_some_and(is_data_input)
             || cause.downcast_ref::<HubError>().is_some_and(HubError::is_input)
+            || cause.downcast_ref::<SweepError>().is_some_and(SweepError::is_input)
+            || cause.is::<IniError>()
             || cause.is::<SettingsError>()
             || cause.is::<TokenizerError>()
             || cause.downcast_ref::<ModelError>().is_some_and(is_model_input)

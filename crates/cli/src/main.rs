@@ -30,6 +30,7 @@ fn main() -> ExitCode {
         Command::Init(command) => commands::init::run(command, &arguments.common),
         Command::Inspect(command) => commands::inspect::run(command, &arguments.common),
         Command::Train(command) => commands::train::run(command, &arguments.common),
+        Command::Sweep(command) => commands::sweep::run(command, &arguments.common),
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Compare(command) => commands::compare::run(command, &arguments.common),
         Command::Compress(command) => commands::compress::run(command, &arguments.common),

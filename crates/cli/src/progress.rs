@@ -70,11 +70,10 @@ impl Display {
 
     /// The language that is spoken, for a report; `translate` is [`Display::text`].
     pub fn report_language<'a>(self, translate: &'a dyn Fn(&str) -> String) -> report::Language<'a> {
-        let code = match self.language {
-            Language::English => "en",
-            Language::Korean => "ko",
-        };
-        report::Language { code, translate }
+        report::Language {
+            code: self.language.code(),
+            translate,
+        }
     }
 
     /// A cell of a table: the text in the language that is spoken, with blanks after it. A Hangul syllable takes two columns.
@@ -101,6 +100,11 @@ impl Display {
     /// A bar over the bytes of a download.
     pub fn bytes(self, total: u64) -> ProgressBar {
         self.bar("{bytes}/{total_bytes} {bar:30} {bytes_per_sec}, {eta} left", total)
+    }
+
+    /// A bar over the trials of a sweep.
+    pub fn trials(self, total: u64) -> ProgressBar {
+        self.bar("{msg} {bar:24} {pos}/{len} trials, {elapsed}", total)
     }
 
     /// A bar over rows, of which there may be an unknown number.

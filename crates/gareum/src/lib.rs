@@ -13,7 +13,7 @@
 //! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
-//! - [`settings`]: the contents of `gareum.toml`.
+//! - [`settings`]: the contents of `gareum.toml`; [`sweep`]: trying out several of them.
 
 #![forbid(unsafe_code)]
 
@@ -34,5 +34,6 @@ pub mod model;
 pub mod predict;
 pub mod report;
 pub mod settings;
+pub mod sweep;
 pub mod tokens;
 pub mod train;

@@ -211,6 +211,7 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
         test: &[],
         checkpoints: None,
         resume: None,
+        pause_after: None,
     };
     let plan = trainer.plan().unwrap();
     let passes = Passes::of_run(&settings, &plan, settings.micro_batch_tokens, &train, &[&validation]);

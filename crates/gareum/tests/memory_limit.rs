@@ -71,6 +71,7 @@ fn train(settings: &TrainSettings) -> Result<Run, TrainError> {
         test: &[],
         checkpoints: None,
         resume: None,
+        pause_after: None,
     };
     let (mut steps, mut told) = (Vec::new(), None);
     let mut observe = |event: Event<'_>| match event {
@@ -101,6 +102,7 @@ fn estimate(settings: &TrainSettings, plan: MemoryPlan) -> u64 {
         test: &[],
         checkpoints: None,
         resume: None,
+        pause_after: None,
     };
     let length = trainer.plan().unwrap();
     let passes = Passes::of_run(settings, &length, plan.micro_batch_tokens, &train, &[&validation]);

@@ -80,6 +80,7 @@ fn train(
         test: &[],
         checkpoints,
         resume,
+        pause_after: None,
     };
     let mut observe = |event: Event<'_>| {
         if let Event::Step(report) = event {

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use gareum::files;
+use gareum::settings::Settings;
 
 use super::check_output;
 use crate::arguments::{Common, Init};
@@ -78,6 +79,9 @@ pub fn run(command: &Init, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
     let directory = &command.directory;
     check_output(directory)?;
+    if let Some(ini) = &command.from {
+        return from_ini(ini, directory, display);
+    }
     let is_used = std::fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some());
     if is_used {
         let hint = "name a new or an empty directory";
@@ -91,5 +95,29 @@ pub fn run(command: &Init, common: &Common) -> anyhow::Result<ExitCode> {
     display.note(format_args!("{}: a project with {}", directory.display(), sample.title));
     display.note("the settings are in gareum.toml, what to do next in README.md; to begin with:");
     display.note(format_args!("  cd {} && gareum train", directory.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Settings of an ini file; what it says of data and models stays where it is.
+fn from_ini(ini: &Path, directory: &Path, display: Display) -> anyhow::Result<ExitCode> {
+    let file = directory.join("gareum.toml");
+    if file.exists() {
+        bail!(Usage(format!(
+            "{}: there are settings already\nhint: name another directory",
+            file.display()
+        )));
+    }
+    let made = Settings::from_ini(ini, directory)?;
+    files::create_directory(directory)?;
+    files::write_atomically(&file, made.text.as_bytes())?;
+    Settings::load(Some(&file), &[]).context("the settings just written")?;
+    display.note(format_args!(
+        "{}: {} values of {}",
+        file.display(),
+        made.taken,
+        ini.display()
+    ));
+    made.notes.iter().for_each(|note| display.note(note));
+    display.note(format_args!("  gareum train {}", file.display()));
     Ok(ExitCode::SUCCESS)
 }

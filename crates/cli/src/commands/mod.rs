@@ -17,6 +17,7 @@ mod predictions;
 pub mod quickstart;
 mod report;
 mod seeds;
+pub mod sweep;
 pub mod train;
 
 use std::path::{Path, PathBuf};
@@ -47,6 +48,28 @@ fn stop_flag(display: Display, last_act: &'static str) -> Arc<AtomicBool> {
         display.warn(format_args!("warning: Ctrl-C will stop at once: {error}"));
     }
     flag
+}
+
+/// The command that was typed without some of its flags (each with whether it takes a value), and with others at its end.
+fn same_command(without: &[(&str, bool)], with: &[String]) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut arguments = std::env::args().peekable();
+    while let Some(argument) = arguments.next() {
+        let name = argument.split('=').next().unwrap_or_default();
+        match without.iter().find(|(flag, _)| *flag == name) {
+            Some((_, true)) if name == argument => {
+                arguments.next_if(|value| !value.starts_with('-'));
+            }
+            Some(_) => {}
+            None => words.push(argument),
+        }
+    }
+    words.extend_from_slice(with);
+    let quote = |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
+        true => word.clone(),
+        false => format!("'{}'", word.replace('\'', "'\\''")),
+    };
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
 /// Refuses an output directory in whose place, or above it, there is a file: before any work is done.

@@ -41,6 +41,7 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
     let options = RunOptions {
         resume: None,
         stop: &stop,
+        pause_after: None,
     };
     let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
     progress.finish();

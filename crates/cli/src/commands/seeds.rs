@@ -51,6 +51,7 @@ pub fn run(
                     .resume
                     .and_then(|_| has_checkpoint(&directory).then_some(directory.as_path())),
                 stop: options.stop,
+                pause_after: None,
             };
             let mut progress = TrainingProgress::new(display);
             let result = gareum::train::run(&settings, prepared, &options, &mut |event| progress.observe(event));

@@ -2,23 +2,42 @@
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::bail;
 use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
-use super::{check_output, describe_leak, describe_part, hub, stop_flag};
-use crate::arguments::{Common, Train};
-use crate::failure::INTERRUPTED;
+use super::{check_output, describe_leak, describe_part, hub, same_command, stop_flag};
+use crate::arguments::{Common, Train, TrainingSettings};
+use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::{Display, TrainingProgress};
+
+/// What a sweep writes to the standard input of a trial that is to finish its step, write a checkpoint and end.
+pub const STOP: &str = "stop";
 
 pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
-    let here = Some(Path::new("gareum.toml")).filter(|path| command.settings.is_none() && path.exists());
-    if let Some(path) = here {
-        display.note(format_args!("settings: {}", path.display()));
+    let stop = command.supervised.then(|| {
+        let stop = stop_flag(display, "finishing the step and writing a checkpoint");
+        obey_standard_input(Arc::clone(&stop));
+        stop
+    });
+    let file = settings_file(&command.run, &["gareum.toml"], display);
+    let mut overrides = overrides(&command.run)?;
+    let output = command.output.as_ref().map(|path| path.display().to_string());
+    overrides.extend(output.map(|path| ("output.dir".to_owned(), Value::String(path))));
+    let mut settings = Settings::load(file.as_deref(), &overrides)?;
+    if settings.sweep.take().is_some() {
+        display.note("the section [sweep] is for `gareum sweep`; this trains the settings beside it");
     }
-    let settings = Settings::load(command.settings.as_deref().or(here), &overrides(command)?)?;
+    if command.pause_after.is_some() && settings.train.save_total_limit == 0 {
+        bail!(Usage(
+            "--pause-after needs a checkpoint to go on from, but train.save_total_limit is 0".to_owned()
+        ));
+    }
     let resume = command
         .resume
         .as_ref()
@@ -27,20 +46,27 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     hub::fetch(&settings, common)?;
     let prepared = gareum::train::prepare(&settings)?;
     describe(display, &prepared);
+    if settings.data.train_share < 1.0 {
+        let share = settings.data.train_share;
+        display.note(format_args!(
+            "the training rows are a share of {share} of all (data.train_share)"
+        ));
+    }
     if command.dry_run {
         return super::dry_run::run(&settings, &prepared, resume.map(PathBuf::as_path), common);
     }
     let mut progress = TrainingProgress::new(display);
-    let stop = stop_flag(
-        display,
-        match settings.train.save_total_limit {
+    let stop = stop.unwrap_or_else(|| {
+        let last_act = match settings.train.save_total_limit {
             0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
             _ => "finishing the step and writing a checkpoint",
-        },
-    );
+        };
+        stop_flag(display, last_act)
+    });
     let options = RunOptions {
         resume: resume.map(PathBuf::as_path),
         stop: &stop,
+        pause_after: command.pause_after.map(|epochs| epochs as u64),
     };
     if let Some(seeds) = command.seeds {
         return super::seeds::run(&settings, &prepared, seeds, &options, common);
@@ -49,6 +75,31 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     progress.finish();
     let report = result?;
     Ok(finish(display, common, &report))
+}
+
+/// The settings file that is named, or the first of `names` that is here.
+pub fn settings_file(run: &TrainingSettings, names: &[&str], display: Display) -> Option<PathBuf> {
+    let here = names
+        .iter()
+        .map(Path::new)
+        .find(|path| run.settings.is_none() && path.exists());
+    if let Some(path) = here {
+        display.note(format_args!("settings: {}", path.display()));
+    }
+    run.settings.clone().or_else(|| here.map(Path::to_owned))
+}
+
+/// Does what a sweep says on standard input, and ends with it.
+fn obey_standard_input(stop: Arc<AtomicBool>) {
+    std::thread::spawn(move || {
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            if line == STOP {
+                stop.store(true, Ordering::Relaxed);
+            }
+        }
+        // Nobody is there any more to take what this process would come to.
+        std::process::exit(INTERRUPTED.into());
+    });
 }
 
 /// Says what the data is.
@@ -107,31 +158,24 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode
         });
         return ExitCode::from(INTERRUPTED);
     }
+    if let (true, Some(checkpoint)) = (outcome.paused, &outcome.checkpoint) {
+        let epochs = outcome.state.epoch;
+        let command = resume_command(checkpoint);
+        display.note(format_args!("paused after {epochs:.0} epochs; go on with: {command}"));
+        return ExitCode::SUCCESS;
+    }
     display.note(format_args!("saved to {}", report.directory.display()));
     ExitCode::SUCCESS
 }
 
-/// The same command with `--resume CHECKPOINT`.
+/// The same command with `--resume CHECKPOINT`, to the end.
 fn resume_command(checkpoint: &Path) -> String {
-    let mut words: Vec<String> = Vec::new();
-    let mut arguments = std::env::args().peekable();
-    while let Some(argument) = arguments.next() {
-        if argument == "--resume" {
-            arguments.next_if(|value| !value.starts_with('-'));
-        } else if !argument.starts_with("--resume=") {
-            words.push(argument);
-        }
-    }
-    words.extend(["--resume".to_owned(), checkpoint.display().to_string()]);
-    let quote = |word: &String| match word.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
-        true => word.clone(),
-        false => format!("'{}'", word.replace('\'', "'\\''")),
-    };
-    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+    let resume = ["--resume".to_owned(), checkpoint.display().to_string()];
+    same_command(&[("--resume", true), ("--pause-after", true)], &resume)
 }
 
 /// The flags as settings.
-fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
+pub fn overrides(command: &TrainingSettings) -> anyhow::Result<Vec<(String, Value)>> {
     let mut overrides = Vec::new();
     let mut set = |key: &str, value: Option<Value>| overrides.extend(value.map(|value| (key.to_owned(), value)));
     let path = |path: &Option<PathBuf>| {
@@ -163,7 +207,6 @@ fn overrides(command: &Train) -> anyhow::Result<Vec<(String, Value)>> {
         command.epochs.map(|epochs| Value::Integer(epochs as i64)),
     );
     set("train.memory", text(&command.memory));
-    set("output.dir", path(&command.output));
     set("model.reset_head", command.reset_head.then_some(Value::Boolean(true)));
     for assignment in &command.set {
         let (key, value) = Settings::parse_assignment(assignment)?;

@@ -30,6 +30,14 @@ pub enum Language {
 }
 
 impl Language {
+    /// Its name in `--lang` and in HTML.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::English => "en",
+            Self::Korean => "ko",
+        }
+    }
+
     /// The language of the first `--lang` among the arguments, or else of the locale: needed before arguments are parsed,
     /// since that speaks too.
     pub fn choose(arguments: impl Iterator<Item = OsString>) -> Self {

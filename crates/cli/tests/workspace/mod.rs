@@ -102,6 +102,11 @@ impl Workspace {
         String::from_utf8(self.bytes(name)).unwrap()
     }
 
+    /// A file that need not be text.
+    pub fn text_lossy(&self, name: &str) -> String {
+        String::from_utf8_lossy(&self.bytes(name)).into_owned()
+    }
+
     pub fn json(&self, name: &str) -> Value {
         serde_json::from_slice(&self.bytes(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }

@@ -17,6 +17,11 @@ pub(crate) fn encoding_of(name: &str) -> Option<&'static Encoding> {
     }
 }
 
+/// The text of a small file in whatever encoding.
+pub(crate) fn decoded(bytes: &[u8]) -> String {
+    detect(bytes, true).decode(bytes).0.into_owned()
+}
+
 /// The name that people know. Browsers' `EUC-KR`, which `encoding_rs` implements, is code page 949.
 pub(super) fn name_of(encoding: &'static Encoding) -> &'static str {
     if encoding == EUC_KR { "CP949" } else { encoding.name() }

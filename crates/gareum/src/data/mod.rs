@@ -36,11 +36,12 @@ pub use leakage::{Leak, leaks};
 pub use normalize::{NormalizeStep, normalize};
 pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
 pub use source::Compression;
+pub(crate) use split::share_of;
 pub use split::{Split, SplitOptions, split};
 
 pub(crate) use columns::FoundColumns;
 pub(crate) use dataset::{label_counts, raw_label};
-pub(crate) use encoding::encoding_of;
+pub(crate) use encoding::{decoded, encoding_of};
 pub(crate) use error::{listed, shortened};
 pub(crate) use label_values::{LabelIndex, RawLabel, infer};
 pub(crate) use leakage::{keep_together, same_text_key};

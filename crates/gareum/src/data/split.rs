@@ -93,6 +93,40 @@ pub fn split(examples: &[Example], schema: &LabelSchema, options: &SplitOptions<
     })
 }
 
+/// The positions among `chosen` that make up a share of them, ascending: of each label about that share and at least one example where
+/// there is room. What is in a smaller share is in every larger one of the same seed.
+pub(crate) fn share_of(examples: &[Example], chosen: &[usize], stratify: bool, share: f64, seed: u64) -> Vec<usize> {
+    let mut order = chosen.to_vec();
+    shuffle(&mut order, seed);
+    let mut counts: HashMap<u32, u64> = HashMap::new();
+    for id in order.iter().flat_map(|position| examples[*position].target.ids()) {
+        *counts.entry(*id).or_default() += 1;
+    }
+    // An example of several labels counts for the rarest of them.
+    let label = |position: usize| {
+        let ids = examples[position].target.ids().iter();
+        ids.min_by_key(|id| (counts.get(id), **id)).filter(|_| stratify)
+    };
+    let mut sizes: HashMap<Option<&u32>, usize> = HashMap::new();
+    for position in &order {
+        *sizes.entry(label(*position)).or_default() += 1;
+    }
+    // Each example has its place among those of its label, as a fraction: the first of each come first.
+    let mut seen: HashMap<Option<&u32>, usize> = HashMap::new();
+    let mut places: Vec<(f64, usize)> = Vec::with_capacity(order.len());
+    for position in order {
+        let label = label(position);
+        let place = seen.entry(label).or_default();
+        places.push((*place as f64 / sizes[&label] as f64, position));
+        *place += 1;
+    }
+    places.sort_by(|left, right| left.0.total_cmp(&right.0));
+    places.truncate(((share * chosen.len() as f64).round() as usize).max(1));
+    let mut kept: Vec<usize> = places.into_iter().map(|(_, position)| position).collect();
+    kept.sort_unstable();
+    kept
+}
+
 fn check_ratios(found: [f64; 3]) -> Result<(), DataError> {
     let reason = if found.iter().any(|ratio| !ratio.is_finite() || *ratio < 0.0) {
         "every ratio must be 0 or more"
@@ -324,6 +358,50 @@ mod tests {
             task,
             names: (0..labels).map(|label| label.to_string()).collect(),
         }
+    }
+
+    #[test]
+    fn shares_are_nested_and_keep_the_labels() {
+        let classes = (0..200).map(|row| match row % 20 {
+            0 => 1,
+            _ if row == 7 => 2,
+            _ => 0,
+        });
+        let rows = examples(classes.map(Target::Class));
+        let chosen: Vec<usize> = (0..200).filter(|row| row % 10 != 3).collect();
+        let count = |kept: &[usize], class: u32| {
+            let of_class = kept.iter().filter(|position| rows[**position].target.ids() == [class]);
+            of_class.count()
+        };
+        let mut before = Vec::new();
+        for share in [0.01, 0.05, 0.1, 0.25, 0.5, 1.0] {
+            let kept = share_of(&rows, &chosen, true, share, 7);
+            assert_eq!(kept.len(), (share * 180.0).round() as usize);
+            assert!(before.iter().all(|position| kept.contains(position)), "{share}");
+            assert!(kept.iter().all(|position| chosen.contains(position)));
+            if share >= 0.05 {
+                assert!((1..=3).all(|labels| count(&kept, labels - 1) > 0), "{share}");
+                assert!((count(&kept, 1) as f64 - 10.0 * share).abs() <= 1.0, "{share}");
+            }
+            before = kept;
+        }
+        assert_eq!(before, chosen);
+        assert_ne!(
+            share_of(&rows, &chosen, true, 0.5, 7),
+            share_of(&rows, &chosen, true, 0.5, 8)
+        );
+        let several = examples((0..40).map(|row| match row % 8 {
+            0 => Target::Classes(vec![0, 1]),
+            1 => Target::Classes(Vec::new()),
+            _ => Target::Classes(vec![0]),
+        }));
+        let all: Vec<usize> = (0..40).collect();
+        let kept = share_of(&several, &all, true, 0.5, 1);
+        let both = kept
+            .iter()
+            .filter(|position| several[**position].target.ids().len() == 2);
+        assert!((2..=3).contains(&both.count()), "{kept:?}");
+        assert_eq!(share_of(&several, &all, false, 0.5, 1).len(), 20);
     }
 
     fn options(ratios: [f64; 3], stratify: bool) -> SplitOptions<'static> {

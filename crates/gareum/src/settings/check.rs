@@ -130,6 +130,13 @@ impl Settings {
             let expected = "a name such as `utf-8`, `cp949`, `utf-16le` or `windows-1252`";
             range(encoding_of(name).is_some(), "data.encoding", name.clone(), expected)?;
         }
+        let share = self.data.train_share;
+        range(
+            share > 0.0 && share <= 1.0,
+            "data.train_share",
+            share.to_string(),
+            "a number above 0, at most 1",
+        )?;
         let length = self.model.max_length;
         range(length >= 4, "model.max_length", length.to_string(), "at least 4 tokens")?;
         range(
@@ -139,6 +146,14 @@ impl Settings {
             "a number above 0, at most 1",
         )?;
         self.decision.check()?;
+        if let Some(sweep) = &self.sweep {
+            range(sweep.trials != Some(0), "sweep.trials", "0".to_owned(), "at least 1")?;
+            if let Some(halving) = &sweep.halving {
+                let factor = halving.factor;
+                range(factor > 1, "sweep.halving.factor", factor.to_string(), "at least 2")?;
+                range(halving.first > 0, "sweep.halving.first", "0".to_owned(), "at least 1")?;
+            }
+        }
         if let Some(lora) = &self.lora {
             lora.check()?;
             for (key, is_given) in [

@@ -44,6 +44,12 @@ pub enum SettingsError {
         /// What it may be.
         expected: &'static str,
     },
+    /// `--parameter` without values.
+    #[error("--parameter {found}: expected KEY=V1,V2,..., for example --parameter train.learning_rate=1e-5,3e-5")]
+    Parameter {
+        /// What was given.
+        found: String,
+    },
     /// `--set` without `key=value`.
     #[error("--set {found}: expected key=value, for example --set train.epochs=5")]
     Assignment {
@@ -165,7 +171,7 @@ impl Settings {
 }
 
 /// Puts a value under a dotted key, making tables on the way.
-fn insert(table: &mut Table, key: &str, value: Value) {
+pub(super) fn insert(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => {
             table.insert(key.to_owned(), value);

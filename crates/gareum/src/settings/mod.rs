@@ -3,9 +3,12 @@
 
 mod check;
 mod decision;
+mod file;
+mod ini;
 mod load;
 mod lora;
 mod memory_size;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -18,9 +21,11 @@ use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
 pub use decision::{DecisionSettings, ThresholdObjective};
+pub use ini::{FromIni, IniError};
 pub use load::SettingsError;
 pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
 pub use memory_size::MemorySize;
+pub use sweep::{Candidates, HalvingSettings, Jobs, Keep, Parameters, Range, RangeScale, SearchMethod, SweepSettings};
 
 /// Everything a run depends on.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +47,9 @@ pub struct Settings {
     pub decision: DecisionSettings,
     /// Where the result goes.
     pub output: OutputSettings,
+    /// What a sweep tries out. Default: nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepSettings>,
 }
 
 /// `[model]`
@@ -177,6 +185,9 @@ pub struct DataSettings {
     pub split: [f64; 3],
     /// Keep the shares of the labels equal in all parts. Default true.
     pub stratify: bool,
+    /// The share of the training rows that is trained on, to see what more data is worth: of each label alike, and the rows of a smaller
+    /// share are among those of a larger one. Validation and test parts are left whole. Default 1.
+    pub train_share: f64,
     /// Drop training rows that repeat another one in text and label. Default true. Validation and test files are left whole.
     pub drop_duplicates: bool,
     /// What to do with training texts that occur with different labels. Default `keep`.
@@ -205,6 +216,7 @@ impl Default for DataSettings {
             normalize: Vec::new(),
             split: [0.6, 0.2, 0.2],
             stratify: true,
+            train_share: 1.0,
             drop_duplicates: true,
             conflicts: ConflictPolicy::Keep,
             seed: 0,

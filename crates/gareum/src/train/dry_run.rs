@@ -166,6 +166,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         test: &test,
         checkpoints: None,
         resume: resume.as_deref(),
+        pause_after: None,
     };
     let mut plan = trainer.plan()?;
     let mut progress = trainer.start(plan)?;
@@ -259,6 +260,30 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         fits,
         measured,
     })
+}
+
+/// The memory that a run would take if it were not limited, without a step being taken.
+///
+/// # Errors
+/// Those of [`super::run`], but for writing.
+pub fn memory_needed(settings: &Settings, prepared: &Prepared) -> Result<MemoryEstimate, TrainError> {
+    let (mut model, tokenizer, _) = start(settings, prepared)?;
+    let parts = encode_parts(&model, &tokenizer, settings, prepared)?;
+    let mut trainer = Trainer {
+        model: &mut model,
+        tokenizer: &tokenizer,
+        settings: &settings.train,
+        max_length: settings.model.max_length,
+        train: &parts.train,
+        validation: &parts.validation,
+        test: &parts.test,
+        checkpoints: None,
+        resume: None,
+        pause_after: None,
+    };
+    let plan = trainer.plan()?;
+    let mut progress = trainer.start(plan)?;
+    Ok(trainer.fit(&mut progress, &plan).estimate)
 }
 
 /// The model as it would be trained in the other ways: as a whole, with an adapter, with one beside weights of 4 bits. There is none

@@ -66,8 +66,13 @@ impl EarlyStopping {
         }
         Verdict {
             is_best,
-            stop: self.without_gain > self.patience,
+            stop: self.has_stopped(),
         }
+    }
+
+    /// Whether patience has run out.
+    pub fn has_stopped(&self) -> bool {
+        self.without_gain > self.patience
     }
 }
 

@@ -19,7 +19,7 @@ mod trainer;
 mod walk;
 
 pub use diagnosis::{Diagnosis, Finding, Level};
-pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run};
+pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run, memory_needed};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;
 pub use evaluate::{Evaluation, evaluate};

@@ -13,7 +13,8 @@ use super::logs::Logs;
 use super::{Diagnosis, EncodedExample, Evaluation, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
-    ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts, leaks, split,
+    ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts, leaks,
+    share_of, split,
 };
 use crate::decision::Decision;
 use crate::files::create_directory;
@@ -119,6 +120,10 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
         validation: split_validation,
         test: split_test,
     } = chosen;
+    let chosen = match data.train_share < 1.0 {
+        true => share_of(&train.examples, &chosen, data.stratify, data.train_share, data.seed),
+        false => chosen,
+    };
     let pick = |positions: &[usize]| {
         positions
             .iter()
@@ -171,12 +176,12 @@ pub fn encode_examples(
 pub struct RunReport {
     /// The loop's end.
     pub outcome: Outcome,
-    /// Metrics of the validation part with the weights and the decision that were saved; `None` if there is none or the run was interrupted.
+    /// Metrics of the validation part with the weights and the decision that were saved; `None` if there is none or the run was cut short.
     /// They were chosen by it, so the test part is what to believe.
     pub validation: Option<Metrics>,
     /// How logits become labels.
     pub decision: Decision,
-    /// Metrics of the test part with the weights that were saved; `None` if there is none or the run was interrupted.
+    /// Metrics of the test part with the weights that were saved; `None` if there is none or the run was cut short.
     pub test: Option<Metrics>,
     /// Texts of the training part that were cut at `max_length`, and all of them.
     pub truncated: (usize, usize),
@@ -194,6 +199,8 @@ pub struct RunOptions<'a> {
     pub resume: Option<&'a Path>,
     /// Set to stop after the current step.
     pub stop: &'a AtomicBool,
+    /// Stop after so many epochs with a checkpoint from which the run goes on; the schedule stays that of the whole run.
+    pub pause_after: Option<u64>,
 }
 
 /// Loads the base model of the settings (or makes one from scratch), trains it on `prepared`, tests it and writes the model directory.
@@ -348,6 +355,7 @@ pub fn train_and_save(
         test: &test,
         checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
         resume: resume.as_deref(),
+        pause_after: options.pause_after,
     };
     let mut logs = Logs::create(&directory)?;
     let mut unlogged = None;
@@ -374,7 +382,7 @@ pub fn train_and_save(
         diagnosis: None,
         directory: directory.clone(),
     };
-    if report.outcome.interrupted {
+    if report.outcome.interrupted || report.outcome.paused {
         return Ok(report);
     }
     let max_tokens = report.outcome.memory.micro_batch_tokens;
@@ -587,6 +595,7 @@ impl RunReport {
         json!({
             "model": self.directory,
             "interrupted": outcome.interrupted,
+            "paused": outcome.paused,
             "stopped_early": outcome.stopped_early,
             "train_steps": outcome.steps,
             "train_runtime": seconds,

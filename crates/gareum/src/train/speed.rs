@@ -33,6 +33,7 @@ impl<'a> Steps<'a> {
             test: &[],
             checkpoints: None,
             resume: None,
+            pause_after: None,
         };
         let plan = trainer.plan()?;
         let progress = trainer.start(plan)?;

@@ -73,8 +73,10 @@ pub struct StepReport {
 pub struct Outcome {
     /// The log.
     pub state: TrainerState,
-    /// Why it ended before the last step, if it did.
+    /// Whether it was told to stop before the last step.
     pub interrupted: bool,
+    /// Whether it has come to the epoch after which it was to pause.
+    pub paused: bool,
     /// Whether early stopping ended it.
     pub stopped_early: bool,
     /// The best evaluation's metrics; `None` without validation examples.
@@ -113,6 +115,8 @@ pub struct Trainer<'a> {
     pub checkpoints: Option<&'a Path>,
     /// The checkpoint to take up.
     pub resume: Option<&'a Path>,
+    /// Stop after so many epochs of the run, those of before a resumption included, with a checkpoint from which it goes on.
+    pub pause_after: Option<u64>,
 }
 
 /// What changes while a run goes on, beside the model's parameters.
@@ -147,7 +151,7 @@ impl Progress {
 
 impl Trainer<'_> {
     /// Runs to the end, to early stopping, or until `stop` is set (the step in progress is finished). The model then has
-    /// the weights of the best evaluation, or the last ones if there was none or the run was interrupted.
+    /// the weights of the best evaluation, or the last ones if there was none or the run was interrupted or paused.
     ///
     /// # Errors
     /// [`TrainError`] if the loss stops being a number, a checkpoint cannot be read or written, or examples do not fit.
@@ -191,14 +195,18 @@ impl Trainer<'_> {
             ]);
         }
         observe(Event::Logged(&progress.state.log_history));
-        let (mut interrupted, mut stopped_early) = (false, false);
+        let (mut interrupted, mut paused) = (false, false);
+        // A run that was killed between its last step and its end has nothing left to learn.
+        let mut stopped_early = self.settings.early_stopping.enabled && progress.stopping.has_stopped();
+        let pause = self.pause_after.map(|epochs| epochs * plan.steps_per_epoch);
         let mut epoch_batches = (u64::MAX, Vec::new());
-        while progress.state.global_step < plan.total_steps {
-            if stop.load(Ordering::Relaxed) {
-                interrupted = true;
+        while progress.state.global_step < plan.total_steps && !stopped_early {
+            let step = progress.state.global_step;
+            paused = pause.is_some_and(|pause| step >= pause);
+            interrupted = !paused && stop.load(Ordering::Relaxed);
+            if paused || interrupted {
                 break;
             }
-            let step = progress.state.global_step;
             let (epoch, index) = (step / plan.steps_per_epoch, (step % plan.steps_per_epoch) as usize);
             if epoch_batches.0 != epoch {
                 let (examples, size) = (self.train.len(), self.settings.batch_size);
@@ -226,11 +234,11 @@ impl Trainer<'_> {
                 break;
             }
         }
-        if interrupted {
+        if interrupted || paused {
             self.save(&mut progress, observe)?;
         }
         let best = match progress.best.take() {
-            Some((metrics, parameters)) if !interrupted => {
+            Some((metrics, parameters)) if !interrupted && !paused => {
                 self.model.parameters = parameters;
                 Some(metrics)
             }
@@ -248,6 +256,7 @@ impl Trainer<'_> {
         Ok(Outcome {
             state: progress.state,
             interrupted,
+            paused,
             stopped_early,
             best,
             steps,

@@ -22,6 +22,8 @@ pub struct LineChart {
     pub is_logarithmic: bool,
     /// Whether the line of equal values is drawn.
     pub has_diagonal: bool,
+    /// Lines behind the others, without a colour and a name of their own.
+    pub others: Vec<Series>,
 }
 
 /// A line.
@@ -61,7 +63,7 @@ impl Plot for LineChart {
             false => 12.0,
         };
         let height = top + 260.0;
-        let points = || self.series.iter().flat_map(|series| &series.points);
+        let points = || self.series.iter().chain(&self.others).flat_map(|series| &series.points);
         let bands = || self.series.iter().flat_map(|series| &series.band);
         let x_range = self
             .x_range
@@ -120,6 +122,16 @@ impl Plot for LineChart {
             let below = band.rev().map(|band| [x.place(band.x), y.place(band.low)]);
             let outline: Vec<[f64; 2]> = above.chain(below).collect();
             drawing.path(&format!("band s{}", number % SERIES), &outline, true, "");
+        }
+        for series in &self.others {
+            let is_number = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
+            let places = series
+                .points
+                .iter()
+                .filter(is_number)
+                .map(|(px, py)| [x.place(*px), y.place(*py)]);
+            let name = language.say(&series.name);
+            drawing.path("stroke thin s6", &places.collect::<Vec<_>>(), false, &name);
         }
         for ((number, series), name) in self.series.iter().enumerate().zip(&names) {
             let dashed = if series.is_dashed { " dashed" } else { "" };

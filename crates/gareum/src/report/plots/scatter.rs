@@ -1,7 +1,7 @@
-//! Points over two axes.
+//! Points over two axes, of which the one across may be a row of names.
 
 use super::super::scale::{Scale, shown_number};
-use super::super::svg::{Frame, SERIES, text_width};
+use super::super::svg::{Frame, SERIES, cut, text_width};
 use super::super::{Drawing, Language, Text};
 use super::{Plot, WIDTH, extent};
 
@@ -18,6 +18,12 @@ pub struct Scatter {
     pub is_logarithmic: bool,
     /// Whether the line of equal values is drawn.
     pub has_diagonal: bool,
+    /// The values across that are written below. Default: round ones.
+    pub ticks: Vec<f64>,
+    /// Names for the values 0, 1, ... across. Default: they are numbers.
+    pub categories: Vec<Text>,
+    /// A line through means, say, with what it is.
+    pub line: Option<(Text, Vec<(f64, f64)>)>,
 }
 
 /// Points of one colour.
@@ -54,7 +60,10 @@ impl Plot for Scatter {
         };
         let height = top + 280.0;
         let points = || self.groups.iter().flat_map(|group| &group.points);
-        let x_range = extent(points().map(|point| point.x)).unwrap_or([0.0, 1.0]);
+        let x_range = match self.categories.len() {
+            0 => extent(points().map(|point| point.x)).unwrap_or([0.0, 1.0]),
+            count => [-0.5, count as f64 - 0.5],
+        };
         let y_range = extent(points().map(|point| point.y)).unwrap_or([0.0, 1.0]);
         let y = Scale::linear(y_range, [height - 44.0, top]);
         let rows: Vec<(f64, String)> = y
@@ -69,18 +78,27 @@ impl Plot for Scatter {
             right: WIDTH - 14.0,
             bottom: height - 44.0,
         };
-        let across = [frame.left + 4.0, frame.right - 4.0];
+        let across = [frame.left + 10.0, frame.right - 10.0];
         let x = match self.is_logarithmic {
             true => Scale::logarithmic(x_range, across),
             false => Scale::linear(x_range, across),
         };
         let mut drawing = Drawing::new(WIDTH, height, &names.join(", "));
         frame.rows(&mut drawing, &rows);
-        let columns: Vec<(f64, String)> = x
-            .ticks(6)
-            .iter()
-            .map(|tick| (x.place(*tick), shown_number(*tick)))
-            .collect();
+        let ticks = if self.ticks.is_empty() {
+            x.ticks(6)
+        } else {
+            self.ticks.clone()
+        };
+        let columns: Vec<(f64, String)> = match self.categories.len() {
+            0 => ticks.iter().map(|tick| (x.place(*tick), shown_number(*tick))).collect(),
+            count => {
+                let width = (across[1] - across[0]) / count as f64 - 4.0;
+                let name = |name: &Text| cut(&language.say(name), width);
+                let names = self.categories.iter().enumerate();
+                names.map(|(place, text)| (x.place(place as f64), name(text))).collect()
+            }
+        };
         frame.columns(&mut drawing, &columns);
         frame.titles(&mut drawing, language, self.x_title.as_ref(), self.y_title.as_ref());
         if self.has_diagonal {
@@ -93,6 +111,14 @@ impl Plot for Scatter {
         }
         if has_legend {
             drawing.legend([0.0, 12.0], &names);
+        }
+        if let Some((name, points)) = &self.line {
+            let is_number = |(x, y): &&(f64, f64)| x.is_finite() && y.is_finite();
+            let places = points
+                .iter()
+                .filter(is_number)
+                .map(|(px, py)| [x.place(*px), y.place(*py)]);
+            drawing.path("stroke s6", &places.collect::<Vec<_>>(), false, &language.say(name));
         }
         for (number, group) in self.groups.iter().enumerate() {
             let class = format!("dot s{}", number % SERIES);
