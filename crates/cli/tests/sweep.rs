@@ -174,7 +174,9 @@ fn random_trials_depend_on_the_seed_alone() {
     sweep(&workspace, &[&parameters[..], &["--output", "two"]].concat());
     let [mut one, mut two] = ["one", "two"].map(|name| results(&workspace, name));
     // Two at a time have half of the memory each.
-    [&mut one, &mut two].map(|results| results[0]["trial_memory_bytes"] = Value::Null);
+    for results in [&mut one, &mut two] {
+        results[0]["trial_memory_bytes"] = Value::Null;
+    }
     assert_eq!(one, two, "two at a time come to the same as one after the other");
     let planned = |seed: &str| {
         let arguments = ["sweep", "--quiet", "--dry-run", "--json", "--set", seed];
@@ -380,11 +382,11 @@ fn nothing_starts_that_cannot_be() {
     for (arguments, expected) in [
         (&[][..], "error: no parameter is given\nhint: gareum sweep --parameter"),
         (
-            &["-p", "train.learning_rte=1e-5"],
-            "error: trial 1: train.learning_rte = 1e-5: unknown field `learning_rte`",
+            &["-p", "train.learning_rte=0.001"],
+            "error: trial 1: train.learning_rte = 0.001: unknown field `learning_rte`",
         ),
         (
-            &["-p", "train.learning_rte=1e-5"],
+            &["-p", "train.learning_rte=0.001"],
             "hint: did you mean `learning_rate`?",
         ),
         (
@@ -474,7 +476,8 @@ fn another_sweep_is_told_apart() {
     let with = |more: &[&str]| workspace.fail(&[&["sweep", "--resume"], &parameters[..], more].concat());
     let message = with(&["--set", "train.batch_size=8", "-p", "train.seed=1,3"]);
     for expected in [
-        "exit 2\nerror: sweep: this is another sweep than the one that was begun here:",
+        "exit 2\n",
+        "error: sweep: this is another sweep than the one that was begun here:",
         "train.batch_size is 8 now and was 16",
         "sweep.parameters.train.seed is [1,3] now and was [1,2]",
         "hint: give the settings of before",
@@ -632,7 +635,9 @@ mod from_outside {
         assert!(resumed.status.success(), "{}", String::from_utf8_lossy(&resumed.stderr));
         let [mut cut, mut whole] = ["cut in two", "whole"].map(|name| results(&workspace, name));
         // What was free differs.
-        [&mut cut, &mut whole].map(|results| results[0]["trial_memory_bytes"] = Value::Null);
+        for results in [&mut cut, &mut whole] {
+            results[0]["trial_memory_bytes"] = Value::Null;
+        }
         assert_eq!(cut, whole);
     }
 

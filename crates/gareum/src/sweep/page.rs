@@ -26,6 +26,9 @@ const WIDE: f64 = 5.0;
 /// Ticks that have room.
 const MOST_TICKS: usize = 8;
 
+/// Metrics in the table beside the monitored one.
+const MOST_METRICS: usize = 3;
+
 /// The report of a sweep that may be over or not. `headlines` are the metrics that are shown beside the monitored one, `test` those of the
 /// best trial on the test rows.
 pub fn page(plan: &Plan, sweep: &Sweep, headlines: &[&str], test: &[(String, f64)]) -> Page {
@@ -65,6 +68,23 @@ struct Positions {
     kind: AxisKind,
     /// Of each trial.
     of_trials: Vec<f64>,
+}
+
+impl Positions {
+    /// A few values of a list stand in order at equal distances.
+    fn of_few(self, is_list: bool) -> Self {
+        let mut places = self.of_trials.clone();
+        places.sort_by(f64::total_cmp);
+        places.dedup();
+        if !is_list || places.len() > MOST_TICKS || matches!(self.kind, AxisKind::Categories(_)) {
+            return self;
+        }
+        let rank = |value: &f64| places.iter().position(|place| place == value).unwrap_or(0) as f64;
+        Self {
+            of_trials: self.of_trials.iter().map(rank).collect(),
+            kind: AxisKind::Categories(places.iter().map(|place| data(shown_number(*place))).collect()),
+        }
+    }
 }
 
 impl Report<'_> {
@@ -172,7 +192,8 @@ impl Report<'_> {
             notices.push(notice(Level::Note, text, None));
         }
         if let Some(outlook) = &self.outlook {
-            notices.push(notice(Level::Note, outlook.to_string(), None));
+            let hint = "every share was trained for as many epochs, so smaller ones took fewer steps";
+            notices.push(notice(Level::Note, outlook.to_string(), Some(hint)));
         }
         notices
     }
@@ -215,7 +236,8 @@ impl Report<'_> {
 
     fn trials(&self, headlines: &[&str]) -> Section {
         let monitor = self.sweep.monitor.as_str();
-        let shown: Vec<&str> = headlines.iter().copied().filter(|name| *name != monitor).collect();
+        let others = headlines.iter().copied().filter(|name| *name != monitor);
+        let shown: Vec<&str> = others.take(MOST_METRICS).collect();
         let has_seeds = self.ranking.iter().any(|entry| entry.trials.len() > 1);
         let keys: Vec<&str> = self
             .plan
@@ -228,13 +250,13 @@ impl Report<'_> {
             AxisKind::Categories(_) => Column::Text(data(*key)),
             _ => Column::Number(data(*key)),
         }));
-        columns.push(Column::Number(data(monitor)));
-        columns.extend(shown.iter().map(|name| Column::Number(data(*name))));
         columns.extend([
+            Column::Number(data(monitor)),
             Column::Number(words("epochs")),
-            Column::Number(words("seconds")),
             Column::Text(words("state")),
         ]);
+        columns.extend(shown.iter().map(|name| Column::Number(data(*name))));
+        columns.push(Column::Number(words("seconds")));
         let row = |entry: &Ranked<'_>| {
             let best = entry.best;
             let rank = entry.rank.map_or("–".to_owned(), |rank| rank.to_string());
@@ -244,19 +266,15 @@ impl Report<'_> {
                 keys.iter()
                     .map(|key| data(best.parameters.get(*key).map_or(String::new(), shown_value))),
             );
-            row.push(data(entry.spread.as_ref().map_or("–".to_owned(), Spread::to_string)));
-            let value = |name: &&str| best.metrics.get(*name).copied().flatten();
-            row.extend(
-                shown
-                    .iter()
-                    .map(|name| data(value(name).map_or("–".to_owned(), |value| format!("{value:.4}")))),
-            );
+            let epochs = shown_number((best.epochs * 100.0).round() / 100.0);
+            let spread = entry.spread.as_ref();
+            row.push(data(spread.map_or("–".to_owned(), Spread::to_string)));
+            row.extend([data(epochs), words(best.state.name())]);
+            let value = |name: &str| best.metrics.get(name).copied().flatten();
+            let shown_value = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
+            row.extend(shown.iter().map(|name| data(shown_value(value(name)))));
             let seconds: f64 = entry.trials.iter().map(|trial| trial.seconds).sum();
-            row.extend([
-                data(shown_number((best.epochs * 100.0).round() / 100.0)),
-                data(format!("{seconds:.0}")),
-                words(best.state.name()),
-            ]);
+            row.push(data(format!("{seconds:.0}")));
             row
         };
         let mut rows: Vec<Vec<Text>> = self.ranking.iter().map(row).collect();
@@ -334,7 +352,7 @@ impl Report<'_> {
             .plan
             .keys()
             .into_iter()
-            .filter(|key| self.candidates_count(key) > 1)
+            .filter(|key| self.candidates_count(key) > 1 && !Plan::is_seed(key))
             .collect();
         let mut blocks = vec![Block::Figures(keys.iter().map(|key| self.panel(key)).collect())];
         if keys.len() > 1 {
@@ -385,7 +403,7 @@ impl Report<'_> {
             ))
         };
         let line: Vec<(f64, f64)> = places.iter().filter_map(|place| mean(*place)).collect();
-        let is_repeated = places.len() < of_trials.len() || key == "data.train_share";
+        let is_repeated = places.len() * 2 <= of_trials.len() || key == "data.train_share";
         let has_line = is_repeated && line.len() > 1 && !matches!(kind, AxisKind::Categories(_));
         let is_few = places.len() <= MOST_TICKS && is_list(self.plan, key);
         let monitor = &self.sweep.monitor;
@@ -420,7 +438,7 @@ impl Report<'_> {
         let mut axes = Vec::new();
         let mut columns = Vec::new();
         for key in keys {
-            let Positions { kind, of_trials } = self.positions(key);
+            let Positions { kind, of_trials } = self.positions(key).of_few(is_list(self.plan, key));
             axes.push(Axis {
                 name: data(key.rsplit('.').next().unwrap_or(key)),
                 kind,
@@ -485,6 +503,17 @@ impl Report<'_> {
         let is_other =
             |trial: &&TrialRecord| !coloured.iter().any(|known| known.trial == trial.trial) && !trial.curve.is_empty();
         let others: Vec<Series> = self.sweep.trials.iter().filter(is_other).map(series).collect();
+        let most = self
+            .sweep
+            .trials
+            .iter()
+            .map(|trial| trial.epochs)
+            .fold(0.0, f64::max)
+            .floor() as u64;
+        let ticks = (1..=most)
+            .step_by((most as usize).div_ceil(MOST_TICKS).max(1))
+            .map(|epoch| epoch as f64)
+            .collect();
         let caption = match others.len() {
             0 => None,
             count => Some(words(format!("coloured are the best; {count} others are grey"))),
@@ -496,6 +525,7 @@ impl Report<'_> {
                 series: coloured.iter().map(|trial| series(trial)).collect(),
                 x_title: Some(words("epochs")),
                 y_title: Some(data(&self.sweep.monitor)),
+                ticks,
                 others,
                 ..LineChart::default()
             }),

@@ -489,8 +489,8 @@ mod tests {
             (&[][..], &[][..], "no parameter is given"),
             (
                 &[],
-                &["train.learning_rte=1e-5"],
-                "trial 1: train.learning_rte = 1e-5: unknown field `learning_rte`",
+                &["train.learning_rte=0.001"],
+                "trial 1: train.learning_rte = 0.001: unknown field `learning_rte`",
             ),
             (
                 &[],

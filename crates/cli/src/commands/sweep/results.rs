@@ -15,6 +15,9 @@ use unicode_width::UnicodeWidthStr;
 use crate::commands::write_report;
 use crate::progress::Display;
 
+/// Metrics that are shown beside the monitored one; sweep.csv has all.
+const MOST_METRICS: usize = 3;
+
 /// Rows of the table on a terminal; sweep.csv has all.
 const MOST_ROWS: usize = 20;
 
@@ -35,7 +38,7 @@ impl<'a> Results<'a> {
             plan,
             sweep,
             directory,
-            names: names.filter(|name| *name != sweep.monitor).collect(),
+            names: names.filter(|name| *name != sweep.monitor).take(MOST_METRICS).collect(),
             ranking: ranking(sweep),
         }
     }

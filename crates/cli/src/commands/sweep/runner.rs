@@ -16,6 +16,7 @@ use indicatif::ProgressBar;
 use super::trial_settings;
 use crate::arguments::Common;
 use crate::commands::train::STOP;
+use crate::failure::INTERRUPTED;
 use crate::progress::Display;
 
 /// What a trial says is kept here.
@@ -248,7 +249,7 @@ impl Runner<'_> {
                 }
                 Err(error) => fail(trial, error.to_string()),
             }
-        } else if !is_stopping {
+        } else if !is_stopping && !self.is_interrupted(status) {
             let said = last_error(&directory.join(OUTPUT), ended.output_start);
             fail(trial, reason(status, &said));
         }
@@ -282,6 +283,17 @@ impl Runner<'_> {
         })
     }
 
+    /// Whether a trial ended by a Ctrl-C that is meant for the sweep too: the terminal sends it to both, and the trial's end may be seen first.
+    fn is_interrupted(&self, status: ExitStatus) -> bool {
+        const AT_MOST: Duration = Duration::from_millis(500);
+        let is_signal = matches!(signal(status), Some(2 | 15)) || status.code() == Some(INTERRUPTED.into());
+        let start = Instant::now();
+        while is_signal && !self.stop.load(Ordering::Relaxed) && start.elapsed() < AT_MOST {
+            std::thread::sleep(LOOK_EVERY);
+        }
+        is_signal && self.stop.load(Ordering::Relaxed)
+    }
+
     fn best_value(&self, sweep: &Sweep) -> Option<f64> {
         let done = sweep.trials.iter().filter(|trial| trial.state == TrialState::Done);
         let larger_is_better = sweep.larger_is_better();
@@ -308,13 +320,17 @@ fn fail(trial: &mut TrialRecord, reason: String) {
     trial.error = Some(reason);
 }
 
+/// The signal that ended a trial.
+fn signal(status: ExitStatus) -> Option<i32> {
+    #[cfg(unix)]
+    return std::os::unix::process::ExitStatusExt::signal(&status);
+    #[cfg(not(unix))]
+    None
+}
+
 /// Why a trial ended.
 fn reason(status: ExitStatus, said: &str) -> String {
-    #[cfg(unix)]
-    let signal = std::os::unix::process::ExitStatusExt::signal(&status);
-    #[cfg(not(unix))]
-    let signal: Option<i32> = None;
-    let ended = match (signal, status.code()) {
+    let ended = match (signal(status), status.code()) {
         (Some(9), _) => "killed by the system (signal 9), perhaps because memory ran out".to_owned(),
         (Some(signal), _) => format!("ended by signal {signal}"),
         (None, Some(code)) if said.is_empty() => format!("ended with exit code {code} and no message"),

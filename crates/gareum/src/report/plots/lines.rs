@@ -22,6 +22,8 @@ pub struct LineChart {
     pub is_logarithmic: bool,
     /// Whether the line of equal values is drawn.
     pub has_diagonal: bool,
+    /// The values across that are written below. Default: round ones.
+    pub ticks: Vec<f64>,
     /// Lines behind the others, without a colour and a name of their own.
     pub others: Vec<Series>,
 }
@@ -93,7 +95,12 @@ impl Plot for LineChart {
         };
         let mut drawing = Drawing::new(WIDTH, height, &names.join(", "));
         frame.rows(&mut drawing, &rows);
-        for tick in x.ticks(6) {
+        let ticks = if self.ticks.is_empty() {
+            x.ticks(6)
+        } else {
+            self.ticks.clone()
+        };
+        for tick in ticks {
             drawing.text(
                 "tick",
                 [x.place(tick), frame.bottom + 16.0],

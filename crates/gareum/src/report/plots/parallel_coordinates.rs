@@ -59,6 +59,7 @@ impl Plot for ParallelCoordinates {
         let (top, bottom) = (34.0, HEIGHT - 14.0);
         let mut drawing = Drawing::new(width, HEIGHT, &names.join(", "));
         let mut scales = Vec::with_capacity(self.axes.len());
+        let mut names_of_values = Vec::new();
         for (place, (axis, name)) in self.axes.iter().zip(&names).enumerate() {
             let x = between * (place as f64 + 0.5);
             let values = self
@@ -87,13 +88,8 @@ impl Plot for ParallelCoordinates {
             drawing.text("title", [x, 16.0], Anchor::Middle, &cut(name, between - 8.0));
             drawing.line("axis", [x, top, x, bottom], "");
             for (value, name) in ticks {
-                let y = scale.place(value);
-                drawing.text(
-                    "tick",
-                    [x - 6.0, y + 4.0],
-                    Anchor::End,
-                    &cut(&name, between / 2.0 - 8.0),
-                );
+                let place = [x - 6.0, scale.place(value) + 4.0];
+                names_of_values.push((place, cut(&name, between / 2.0 - 8.0)));
             }
             scales.push((x, scale));
         }
@@ -113,6 +109,9 @@ impl Plot for ParallelCoordinates {
                 false,
                 &language.say(&trial.tip),
             );
+        }
+        for (place, name) in names_of_values {
+            drawing.text("tick halo", place, Anchor::End, &name);
         }
         drawing
     }

@@ -65,7 +65,8 @@ impl Plot for Scatter {
             count => [-0.5, count as f64 - 0.5],
         };
         let y_range = extent(points().map(|point| point.y)).unwrap_or([0.0, 1.0]);
-        let y = Scale::linear(y_range, [height - 44.0, top]);
+        // Points at the ends are shown whole.
+        let y = Scale::linear(y_range, [height - 52.0, top + 8.0]);
         let rows: Vec<(f64, String)> = y
             .ticks(5)
             .iter()
