@@ -413,6 +413,14 @@ fn nothing_starts_that_cannot_be() {
             &["-p", "train.seed=1,2", "--set", "data.split=[1.0, 0.0, 0.0]"],
             "error: there are no validation rows to compare trials by\nhint: give --validation FILE",
         ),
+        (
+            &["-p", "train.seed=1,2", "--model", "missing"],
+            "missing/config.json: No such file or directory",
+        ),
+        (
+            &["-p", "train.seed=1,2", "--set", "train.freeze_layers=9"],
+            "error: train.freeze_layers is 9, the model has 1 layers",
+        ),
         (&["-p", "train.seed=1,2", "--train", "missing.csv"], "missing.csv"),
         (
             &["-p", "train.seed=1,2", "--jobs", "0"],

@@ -57,6 +57,9 @@ pub fn run(command: &arguments::Sweep, common: &Common) -> anyhow::Result<ExitCo
         print_plan(display, &plan, &shares, common.json);
         return Ok(ExitCode::SUCCESS);
     }
+    if !command.resume {
+        check_models(&plan, &prepared)?;
+    }
     let identity = plan.identity(directory, &data_fingerprint(&prepared));
     drop(prepared);
     if command.resume && !directory.join(STATE_FILE).exists() {
@@ -181,6 +184,18 @@ fn memory_of_largest(plan: &Plan, prepared: &Prepared) -> anyhow::Result<u64> {
         }
     }
     Ok(largest)
+}
+
+/// Opens every model once, with all the data: what no trial could do, or none with that model, is refused before one starts.
+fn check_models(plan: &Plan, prepared: &Prepared) -> anyhow::Result<()> {
+    let mut seen = Vec::new();
+    for Trial { settings, .. } in &plan.trials {
+        if !seen.contains(&&settings.model) {
+            gareum::train::memory_needed(settings, prepared)?;
+            seen.push(&settings.model);
+        }
+    }
+    Ok(())
 }
 
 /// Says what is about to be done.

@@ -245,34 +245,35 @@ impl Report<'_> {
             .into_iter()
             .filter(|key| !has_seeds || !Plan::is_seed(key))
             .collect();
-        let mut columns = vec![Column::Number(words("rank")), Column::Number(words("trial"))];
+        // The metric stands first, to be seen on a narrow screen.
+        let mut columns = vec![
+            Column::Number(words("rank")),
+            Column::Number(words("trial")),
+            Column::Number(data(monitor)),
+        ];
         columns.extend(keys.iter().map(|key| match self.positions(key).kind {
             AxisKind::Categories(_) => Column::Text(data(*key)),
             _ => Column::Number(data(*key)),
         }));
-        columns.extend([
-            Column::Number(data(monitor)),
-            Column::Number(words("epochs")),
-            Column::Text(words("state")),
-        ]);
+        columns.extend([Column::Number(words("epochs")), Column::Text(words("state"))]);
         columns.extend(shown.iter().map(|name| Column::Number(data(*name))));
         columns.push(Column::Number(words("seconds")));
         let row = |entry: &Ranked<'_>| {
             let best = entry.best;
             let rank = entry.rank.map_or("–".to_owned(), |rank| rank.to_string());
             let numbers: Vec<String> = entry.trials.iter().map(|trial| trial.trial.to_string()).collect();
-            let mut row = vec![data(rank), data(numbers.join(", "))];
+            let spread = entry.spread.as_ref().map_or("–".to_owned(), Spread::to_string);
+            let mut row = vec![data(rank), data(numbers.join(", ")), data(spread)];
             row.extend(
                 keys.iter()
                     .map(|key| data(best.parameters.get(*key).map_or(String::new(), shown_value))),
             );
             let epochs = shown_number((best.epochs * 100.0).round() / 100.0);
-            let spread = entry.spread.as_ref();
-            row.push(data(spread.map_or("–".to_owned(), Spread::to_string)));
             row.extend([data(epochs), words(best.state.name())]);
-            let value = |name: &str| best.metrics.get(name).copied().flatten();
-            let shown_value = |value: Option<f64>| value.map_or("–".to_owned(), |value| format!("{value:.4}"));
-            row.extend(shown.iter().map(|name| data(shown_value(value(name)))));
+            row.extend(shown.iter().map(|name| {
+                let value = best.metrics.get(*name).copied().flatten();
+                data(value.map_or("–".to_owned(), |value| format!("{value:.4}")))
+            }));
             let seconds: f64 = entry.trials.iter().map(|trial| trial.seconds).sum();
             row.push(data(format!("{seconds:.0}")));
             row
@@ -385,7 +386,8 @@ impl Report<'_> {
             points: points(&|trial| trial.state == TrialState::Done),
         }];
         let cut_short = points(&|trial| trial.state != TrialState::Done);
-        if !cut_short.is_empty() {
+        let all_done = cut_short.is_empty();
+        if !all_done {
             groups.push(PointGroup {
                 name: words("cut short"),
                 points: cut_short,
@@ -404,14 +406,12 @@ impl Report<'_> {
         };
         let line: Vec<(f64, f64)> = places.iter().filter_map(|place| mean(*place)).collect();
         let is_repeated = places.len() * 2 <= of_trials.len() || key == "data.train_share";
-        let has_line = is_repeated && line.len() > 1 && !matches!(kind, AxisKind::Categories(_));
+        let has_line = is_repeated && all_done && line.len() > 1 && !matches!(kind, AxisKind::Categories(_));
         let is_few = places.len() <= MOST_TICKS && is_list(self.plan, key);
         let monitor = &self.sweep.monitor;
         let caption = match (&self.outlook, has_line) {
             (Some(outlook), _) if key == "data.train_share" => Some(words(outlook.to_string())),
-            (_, true) => Some(words(
-                "the line goes through the means of the trials that were trained to the end",
-            )),
+            (_, true) => Some(words("the line goes through the means")),
             (_, false) => None,
         };
         Figure {
@@ -583,5 +583,81 @@ fn again(column: &Column) -> Column {
         Column::Text(name) => Column::Text(name.clone()),
         Column::Long(name) => Column::Long(name.clone()),
         Column::Number(name) => Column::Number(name.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::data::Task;
+    use crate::report::Language;
+    use crate::settings::{Parameters, Settings};
+
+    /// A sweep with every kind of parameter and trial.
+    #[test]
+    fn whatever_happened_can_be_shown() {
+        let parameters = [
+            "train.learning_rate={ min = 1e-5, max = 1e-3, scale = \"log\" }",
+            "train.batch_size=8,16,64",
+            "train.schedule=linear,cosine",
+            "data.label=<script>,b",
+        ];
+        let mut overrides: Vec<_> = parameters.iter().map(|text| Parameters::parse(text).unwrap()).collect();
+        overrides.push(Settings::parse_assignment("sweep.trials=40").unwrap());
+        let mut plan = Plan::new(&Settings::load(None, &overrides).unwrap()).unwrap();
+        plan.choose_monitor(Task::SingleLabel).unwrap();
+        let nothing = Sweep::new(&plan, Json::Null);
+        let mut some = nothing.clone();
+        for (number, trial) in some.trials.iter_mut().enumerate() {
+            let value = [Some(0.5), Some(0.25), None, Some(0.1), Some(0.9)][number % 5];
+            trial.value = value;
+            trial.curve = vec![(1.0, value), (2.0, None), (3.0, Some(0.5))];
+            trial.epochs = 3.0;
+            trial.metrics.insert("accuracy".to_owned(), value);
+            trial.state = [
+                TrialState::Done,
+                TrialState::Out,
+                TrialState::Failed,
+                TrialState::Paused,
+            ][number % 4];
+            trial.error = (trial.state == TrialState::Failed).then(|| "<b>no</b>".to_owned());
+        }
+        for sweep in [&nothing, &some] {
+            let test = [("accuracy".to_owned(), 0.75)];
+            let page = page(&plan, sweep, &["accuracy", "loss"], &test).render(&Language::ENGLISH);
+            let pictures: String = page
+                .split("<svg")
+                .skip(1)
+                .filter_map(|part| part.split("</svg>").next())
+                .collect();
+            assert!(!pictures.contains("NaN") && !pictures.contains("inf"), "{pictures}");
+            assert!(!page.contains("<script>,") && !page.contains("<b>no</b>"));
+            assert!(page.len() < 200_000, "{}", page.len());
+        }
+        let page = page(&plan, &some, &[], &[]).render(&Language::ENGLISH);
+        for expected in [
+            "The other trials",
+            "Failed trials",
+            "the sweep is not over",
+            "&lt;b&gt;no",
+        ] {
+            assert!(page.contains(expected), "{expected}");
+        }
+        // The best value of a list that lies at its end.
+        let parameter = Parameters::parse("train.batch_size=8,16,64").unwrap();
+        let mut plan = Plan::new(&Settings::load(None, &[parameter]).unwrap()).unwrap();
+        plan.choose_monitor(Task::SingleLabel).unwrap();
+        let mut sweep = Sweep::new(&plan, Json::Null);
+        for (trial, value) in sweep.trials.iter_mut().zip([0.1, 0.2, 0.3]) {
+            trial.value = Some(value);
+            trial.state = TrialState::Done;
+        }
+        let told = |sweep: &Sweep| super::page(&plan, sweep, &[], &[]).render(&Language::ENGLISH);
+        assert!(told(&sweep).contains("lies at the end of what was tried"));
+        sweep.trials[2].value = Some(0.15);
+        assert!(!told(&sweep).contains("lies at the end of what was tried"));
+        assert_eq!(sweep.trials[0].parameters["train.batch_size"], json!(8));
     }
 }

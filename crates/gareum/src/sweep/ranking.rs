@@ -186,8 +186,8 @@ impl fmt::Display for Outlook {
         match self.is_flat {
             true => write!(
                 f,
-                "from a share of {from} to one of {to} of the training rows, {monitor} changed by {change:+.4}: more rows of this kind would \
-                 probably bring little"
+                "from a share of {from} to one of {to} of the training rows, {monitor} changed by {change:+.4}: twice as many rows would \
+                 probably bring about {expected:+.4}, no more than chance"
             ),
             false => write!(
                 f,
