@@ -1,5 +1,5 @@
-"""What scikit-learn answers on small random and edge cases: fixtures/metrics.json (decisions), metrics_scores.json (probabilities) and
-metrics_bootstrap.json (intervals).
+"""What scikit-learn answers on small random and edge cases: fixtures/metrics.json (decisions), metrics_scores.json (probabilities),
+metrics_curves.json (curves of several labels, thresholds) and metrics_bootstrap.json (intervals).
 
 Usage: python tests/reference/metrics.py
 
@@ -23,6 +23,7 @@ BINS = 15
 
 def main() -> None:
     write_scores()
+    write_curves()
     write_bootstrap()
     warnings.simplefilter("error")  # nothing undefined may slip in unseen
     warnings.filterwarnings("ignore", "A single label was found")  # `labels` is passed
@@ -321,6 +322,43 @@ def ranking(indicator: np.ndarray, scores: np.ndarray) -> dict:
         "average_precision_micro": average("micro"),
         "average_precision_weighted": average("weighted"),
     }
+
+
+# Curves
+
+
+def write_curves() -> None:
+    """Means of ROC and precision-recall curves as in scikit-learn's example of ROC for several classes, with NumPy's `interp`; F1 at every
+    score; accuracy of the surest."""
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(SEED + 3)
+    places = np.linspace(0, 1, 17)
+    cases = {}
+    for number in range(12):
+        classes, count = int(rng.integers(2, 6)), int(rng.integers(8, 60))
+        true = (rng.random((count, classes)) < rng.uniform(0.1, 0.6, classes)).astype(int)
+        true[0], true[1] = 1, 0  # every label has both
+        ties = int(rng.choice([4, 16, 64]))
+        scores = np.clip(np.round((0.3 + 0.3 * true + rng.normal(0, 0.3, true.shape)) * ties), 0, ties) / ties
+        roc = [metrics.roc_curve(t, s)[:2] for t, s in zip(true.T, scores.T)]
+        recalls = [metrics.precision_recall_curve(t, s, drop_intermediate=True)[:2] for t, s in zip(true.T, scores.T)]
+        thresholds = np.unique(scores[:, 0])
+        surest = scores.max(axis=1)
+        right = scores.argmax(axis=1) == true.argmax(axis=1)
+        levels = np.unique(surest)[::-1]
+        cases[f"random_{number}"] = {
+            "true": true.tolist(),
+            "scores": scores.tolist(),
+            "places": places.tolist(),
+            "mean_roc": np.mean([np.interp(places, fpr, tpr) for fpr, tpr in roc], axis=0).tolist(),
+            "mean_precision": np.mean([np.interp(places, recall[::-1], precision[::-1]) for precision, recall in recalls], axis=0).tolist(),
+            "thresholds": thresholds.tolist(),
+            "f1": [metrics.f1_score(true[:, 0], scores[:, 0] >= threshold) for threshold in thresholds],
+            "coverage": [float(np.mean(surest >= level)) for level in levels],
+            "accuracy": [metrics.accuracy_score(np.ones(int((surest >= level).sum())), right[surest >= level]) for level in levels],
+        }
+    versions = {"scikit-learn": sklearn.__version__, "numpy": np.__version__}
+    write_cases("metrics_curves.json", {"seed": SEED + 3, "versions": versions, "multi_label": cases}, ("multi_label",))
 
 
 # Intervals

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod arguments;
+mod chart;
 mod commands;
 mod failure;
 mod language;

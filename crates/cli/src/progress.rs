@@ -11,9 +11,11 @@ use gareum::model::LoadNotes;
 use gareum::report;
 use gareum::train::{Event, Plan};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
+use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr;
 
 use crate::arguments::Common;
+use crate::chart::{Chart, LEAST_WIDTH, Line, beside};
 use crate::language::Language;
 
 /// Where notes and progress go, and in which language.
@@ -89,12 +91,16 @@ impl Display {
     }
 
     fn bar(self, template: &str, length: u64) -> ProgressBar {
-        if self.shown != Shown::Bars {
-            return ProgressBar::hidden();
+        match self.shown {
+            Shown::Bars => ProgressBar::new(length).with_style(self.style(template)),
+            _ => ProgressBar::hidden(),
         }
+    }
+
+    fn style(self, template: &str) -> ProgressStyle {
         let template = self.language.translate(template);
         let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
-        ProgressBar::new(length).with_style(style.progress_chars("█▉▊▋▌▍▎▏ "))
+        style.progress_chars("█▉▊▋▌▍▎▏ ")
     }
 
     /// A bar over the bytes of a download.
@@ -163,6 +169,7 @@ pub struct TrainingProgress {
     /// Smoothed loss and rates for the bar.
     smoothed: Option<Rates>,
     last_line: Instant,
+    curves: Curves,
 }
 
 #[derive(Clone, Copy)]
@@ -192,6 +199,7 @@ impl TrainingProgress {
             plan: None,
             smoothed: None,
             last_line: Instant::now(),
+            curves: Curves::default(),
         }
     }
 
@@ -199,9 +207,7 @@ impl TrainingProgress {
         match event {
             Event::Loaded(notes) => self.loaded(notes),
             Event::Started(plan) => {
-                self.bar = self
-                    .display
-                    .bar("{msg} {bar:24} {pos}/{len} steps, {eta} left", plan.total_steps);
+                self.bar = self.display.bar(BAR, plan.total_steps);
                 self.bar.set_position(plan.done_steps);
                 self.bar.reset_eta();
                 self.plan = Some(plan);
@@ -280,7 +286,11 @@ impl TrainingProgress {
                 }
             }
             Event::Decided(decision) => decision_lines(decision).into_iter().for_each(|line| self.line(line)),
-            Event::Saved(_) | Event::Logged(_) => {}
+            Event::Logged(history) => {
+                self.curves.follow(history);
+                self.draw_curves();
+            }
+            Event::Saved(_) => {}
             Event::StoppedEarly { monitor, .. } => {
                 self.line(format!("stopped early: {monitor} has not improved any more"));
             }
@@ -335,7 +345,123 @@ impl TrainingProgress {
         self.bar.set_message(self.display.language.translate(text).into_owned());
     }
 
+    /// Puts the curves above the bar.
+    fn draw_curves(&self) {
+        let Some(plan) = self.plan.filter(|_| self.display.shown == Shown::Bars) else {
+            return;
+        };
+        let lines = self.curves.draw(self.display, plan.total_steps);
+        if !lines.is_empty() {
+            if self.bar.prefix().is_empty() {
+                self.bar.set_style(self.display.style(&format!("{{prefix}}\n{BAR}")));
+            }
+            self.bar.set_prefix(lines.join("\n"));
+        }
+    }
+
+    /// Takes the bar away; on a terminal the curves stay.
     pub fn finish(&self) {
         self.bar.finish_and_clear();
+        if self.display.shown == Shown::Bars {
+            let lines = self.curves.draw(self.display, self.curves.last_step());
+            lines.iter().for_each(|line| eprintln!("{line}"));
+        }
     }
+}
+
+/// The bar of a run.
+const BAR: &str = "{msg} {bar:24} {pos}/{len} steps, {eta} left";
+
+/// Lines of a chart, without that of its names.
+const CHART_HEIGHT: usize = 4;
+
+/// The widest chart.
+const CHART_WIDTH: usize = 72;
+
+/// Lines that a terminal has at least where charts are drawn.
+const LEAST_LINES: usize = 16;
+
+/// Figures of validation of which one is drawn, the first that a task has.
+const DRAWN: [&str; 3] = ["macro_f1", "pearson", "accuracy"];
+
+/// What a run has logged so far, by step.
+#[derive(Default)]
+struct Curves {
+    /// Entries that were looked at.
+    seen: usize,
+    loss: Vec<(f64, f64)>,
+    validation_loss: Vec<(f64, f64)>,
+    metric: Vec<(f64, f64)>,
+    /// The name of the metric.
+    name: Option<&'static str>,
+}
+
+impl Curves {
+    /// Takes the entries that are new.
+    fn follow(&mut self, history: &[Map<String, Value>]) {
+        for entry in history.iter().skip(self.seen) {
+            let number = |key: &str| entry.get(key).and_then(Value::as_f64);
+            let Some(step) = number("step") else { continue };
+            let drawn = |name: &&str| number(&format!("eval_{name}")).is_some();
+            self.name = self.name.or_else(|| DRAWN.into_iter().find(drawn));
+            let metric = self.name.and_then(|name| number(&format!("eval_{name}")));
+            self.loss.extend(number("loss").map(|value| (step, value)));
+            self.validation_loss
+                .extend(number("eval_loss").map(|value| (step, value)));
+            self.metric.extend(metric.map(|value| (step, value)));
+        }
+        self.seen = self.seen.max(history.len());
+    }
+
+    fn last_step(&self) -> u64 {
+        let last = |points: &[(f64, f64)]| points.last().map_or(0.0, |(step, _)| *step);
+        last(&self.loss).max(last(&self.validation_loss)) as u64
+    }
+
+    /// Charts of the losses and of the metric, side by side or, on a narrow terminal, of the losses alone; nothing on a tiny one.
+    fn draw(&self, display: Display, steps: u64) -> Vec<String> {
+        let Some((lines, columns)) = console::Term::stderr().size_checked() else {
+            return Vec::new();
+        };
+        // A terminal may wrap a line that fills it.
+        let columns = usize::from(columns).saturating_sub(1);
+        if usize::from(lines) < LEAST_LINES || columns < LEAST_WIDTH || self.loss.len() < 2 {
+            return Vec::new();
+        }
+        let is_plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let has_metric = self.metric.len() > 1 && columns >= 2 * LEAST_WIDTH + 2;
+        let width = if has_metric { (columns - 2) / 2 } else { columns };
+        let draw = |lines: Vec<Line<'_>>| {
+            let chart = Chart {
+                lines,
+                across: [0.0, steps as f64],
+                width: width.min(CHART_WIDTH),
+                height: CHART_HEIGHT,
+                has_colours: !is_plain,
+            };
+            chart.draw()
+        };
+        let losses = [
+            ("training loss", &self.loss),
+            ("validation loss", &self.validation_loss),
+        ];
+        let losses = losses.map(|(name, points)| line(display.text(name).into_owned(), points));
+        let losses = draw(losses.into_iter().flatten().collect());
+        match self.name.filter(|_| has_metric) {
+            Some(name) => {
+                let name = format!("{} {name}", display.text("validation"));
+                beside(losses, draw(line(name, &self.metric).into_iter().collect()))
+            }
+            None => losses,
+        }
+    }
+}
+
+/// A line with its last value in its name; `None` without points.
+fn line(name: String, points: &[(f64, f64)]) -> Option<Line<'_>> {
+    let (_, last) = points.last()?;
+    Some(Line {
+        name: format!("{name} {last:.3}"),
+        points,
+    })
 }

@@ -13,7 +13,7 @@ use gareum::train::{encode_examples, evaluate};
 use serde_json::{Value, json};
 
 use super::predictions::Output;
-use super::{check_output, hub, labelled, report, say_precision};
+use super::{check_output, hub, labelled, report, say_precision, write_pages};
 use crate::arguments::{Common, Evaluate};
 use crate::failure::Usage;
 use crate::progress::Display;
@@ -76,7 +76,8 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     let json = serde_json::to_string_pretty(&report).context("metrics")?;
     if let Some(directory) = &command.report {
         files::write_atomically(&directory.join("metrics.json"), (json.clone() + "\n").as_bytes())?;
-        display.note(format_args!("report written to {}", directory.display()));
+        let about = format!("{} · {}", command.model.display(), command.data.display());
+        write_pages(&judged.to_page(&report, decision, &about), directory, display)?;
     }
     if common.json {
         println!("{json}");

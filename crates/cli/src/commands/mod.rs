@@ -115,6 +115,17 @@ fn write_report(page: &Page, path: &Path, display: Display) -> Result<(), WriteE
     Ok(())
 }
 
+/// Writes a report and its pictures into a directory, in the language that is spoken; returns the page.
+fn write_pages(page: &Page, directory: &Path, display: Display) -> anyhow::Result<PathBuf> {
+    page.write(
+        directory,
+        &display.report_language(&|text| display.text(text).into_owned()),
+    )?;
+    let path = directory.join("index.html");
+    display.note(format_args!("report: {}", path.display()));
+    Ok(path)
+}
+
 /// Refuses several text columns without the word that says what they are.
 fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
     if texts.len() < 2 || stack {

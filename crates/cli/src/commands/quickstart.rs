@@ -51,6 +51,7 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(INTERRUPTED));
     }
     let test = report.test.as_ref().context("the sample has a test part")?;
+    let page = train::write_page(display, &report)?;
     if common.json {
         println!("{}", report.to_json());
         return Ok(ExitCode::SUCCESS);
@@ -63,7 +64,14 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         "  (chance: accuracy {:.3}; a pretrained checkpoint does better, see `gareum train --help`)\n",
         chance(&prepared)
     ));
+    train::say_diagnosis(display, &report);
     print_examples(display, &report.directory, &prepared.parts.test)?;
+    if let Some(page) = page {
+        display.print(format_args!(
+            "\nCurves, figures and mistakes, to be opened in a browser: {}",
+            page.display()
+        ));
+    }
     let model = report.directory.display();
     display.print(format_args!("\nThe model is in {model}. Try it:"));
     println!("  echo \"{}\" | gareum predict --model {model}", sample.text);

@@ -9,7 +9,7 @@ use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions};
 use serde_json::{Value, json};
 
-use super::train::finish;
+use super::train::{finish, write_page};
 use crate::arguments::Common;
 use crate::failure::Usage;
 use crate::progress::{Display, TrainingProgress};
@@ -58,8 +58,9 @@ pub fn run(
             progress.finish();
             let report = result?;
             if report.outcome.interrupted {
-                return Ok(finish(display, common, &report));
+                return finish(display, common, &report);
             }
+            write_page(display, &report)?;
         }
         let damaged = |error: serde_json::Error| anyhow::anyhow!("{}: {error}", metrics.display());
         let mut figures: Value = serde_json::from_slice(&std::fs::read(&metrics)?).map_err(damaged)?;

@@ -10,7 +10,7 @@ use gareum::settings::Settings;
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
-use super::{check_output, describe_leak, describe_part, hub, same_command, stop_flag};
+use super::{check_output, describe_leak, describe_part, hub, same_command, stop_flag, write_pages};
 use crate::arguments::{Common, Train, TrainingSettings};
 use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::{Display, TrainingProgress};
@@ -74,7 +74,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let result = gareum::train::run(&settings, &prepared, &options, &mut |event| progress.observe(event));
     progress.finish();
     let report = result?;
-    Ok(finish(display, common, &report))
+    finish(display, common, &report)
 }
 
 /// The settings file that is named, or the first of `names` that is here.
@@ -118,7 +118,7 @@ pub fn describe(display: Display, prepared: &Prepared) {
 }
 
 /// Says how the run came out.
-pub fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode {
+pub fn finish(display: Display, common: &Common, report: &RunReport) -> anyhow::Result<ExitCode> {
     let outcome = &report.outcome;
     if !report.notes.fresh.is_empty() {
         display.note(format_args!(
@@ -137,10 +137,7 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode
     } else if let Some(metrics) = report.test.as_ref().or(outcome.best.as_ref()) {
         println!("{}", metrics.to_table());
     }
-    if let Some(diagnosis) = &report.diagnosis {
-        display.note(diagnosis);
-        diagnosis.findings.iter().for_each(|finding| display.note(finding));
-    }
+    say_diagnosis(display, report);
     let seconds = outcome.step_time.as_secs_f64().max(1e-9);
     let memory = gareum::machine::peak_memory_bytes().map_or(String::new(), |bytes| {
         format!(", peak memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
@@ -156,16 +153,31 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> ExitCode
             Some(checkpoint) => format!("interrupted; go on with: {}", resume_command(checkpoint)),
             None => "interrupted".to_owned(),
         });
-        return ExitCode::from(INTERRUPTED);
+        return Ok(ExitCode::from(INTERRUPTED));
     }
     if let (true, Some(checkpoint)) = (outcome.paused, &outcome.checkpoint) {
         let epochs = outcome.state.epoch;
         let command = resume_command(checkpoint);
         display.note(format_args!("paused after {epochs:.0} epochs; go on with: {command}"));
-        return ExitCode::SUCCESS;
+        return Ok(ExitCode::SUCCESS);
     }
     display.note(format_args!("saved to {}", report.directory.display()));
-    ExitCode::SUCCESS
+    write_page(display, report)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Says what the figures mean.
+pub fn say_diagnosis(display: Display, report: &RunReport) {
+    if let Some(diagnosis) = &report.diagnosis {
+        display.note(diagnosis);
+        diagnosis.findings.iter().for_each(|finding| display.note(finding));
+    }
+}
+
+/// Writes the page of a run into `report/` of the model directory; returns where it is. An interrupted run has none.
+pub fn write_page(display: Display, report: &RunReport) -> anyhow::Result<Option<PathBuf>> {
+    let Some(page) = &report.page else { return Ok(None) };
+    write_pages(page, &report.directory.join("report"), display).map(Some)
 }
 
 /// The same command with `--resume CHECKPOINT`, to the end.

@@ -4,6 +4,7 @@
 //! parts of the rows (`slices.rs`). Not here: scoring (`predict.rs`) and deciding (`decision.rs`).
 
 mod mistakes;
+pub(crate) mod page;
 mod slices;
 
 use serde::Serialize;

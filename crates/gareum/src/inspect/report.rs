@@ -382,6 +382,7 @@ fn tile(name: &str, value: String) -> Tile {
     Tile {
         name: words(name),
         value: data(value),
+        note: None,
     }
 }
 
@@ -541,6 +542,7 @@ fn lengths_figure(lengths: &Distribution, title: &str, unit: &str, mut marks: Ve
             marks,
             x_title: Some(words(unit)),
             y_title: Some(words("texts")),
+            ..Histogram::default()
         }),
     }
 }

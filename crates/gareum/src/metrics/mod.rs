@@ -13,6 +13,7 @@ mod agreement;
 mod bootstrap;
 mod calibration;
 mod confusion_matrix;
+mod curves;
 mod error;
 mod label_scores;
 mod label_sets;
@@ -34,6 +35,10 @@ pub use calibration::{
     multi_label_log_loss, reliability,
 };
 pub use confusion_matrix::{ConfusionMatrix, LabelConfusions};
+pub use curves::{
+    CoveragePoint, DRAWN_POINTS, Place, ThresholdPoint, accuracy_by_coverage, f1_by_threshold, height_at, mean_curve,
+    thinned,
+};
 pub use error::MetricsError;
 pub use label_scores::{Average, LabelScores};
 pub use label_sets::{Jaccard, jaccard, label_ranking_average_precision, label_ranking_loss};

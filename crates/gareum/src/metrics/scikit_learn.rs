@@ -4,17 +4,14 @@ use serde_json::{Map, Value};
 
 use super::*;
 
-fn reference() -> Value {
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../tests/reference/fixtures/metrics_scores.json"
-    );
-    serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+fn reference(name: &str) -> Value {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/reference/fixtures/");
+    serde_json::from_str(&std::fs::read_to_string(format!("{folder}{name}")).unwrap()).unwrap()
 }
 
 /// Calls `check` with the name and content of each case of a kind.
 fn each_case(kind: &str, check: impl Fn(&str, &Map<String, Value>)) {
-    let reference = reference();
+    let reference = reference("metrics_scores.json");
     let cases = reference[kind].as_object().unwrap();
     assert!(cases.len() > 40);
     cases
@@ -184,4 +181,57 @@ fn multi_label_probabilities() {
         );
         assert_calibration(&by_label.reliability, &case["calibration"], name);
     });
+}
+
+#[test]
+fn curves_of_labels_and_thresholds() {
+    let reference = reference("metrics_curves.json");
+    for (name, case) in reference["multi_label"].as_object().unwrap() {
+        let case = case.as_object().unwrap();
+        let truth: Vec<Vec<u8>> = read(case, "true");
+        let rows: Vec<Vec<f64>> = read(case, "scores");
+        let column = |label: usize| -> (Vec<bool>, Vec<f64>) {
+            let holds = truth.iter().map(|row| row[label] == 1);
+            (holds.collect(), rows.iter().map(|row| row[label]).collect())
+        };
+        let labels = || (0..rows[0].len()).map(column);
+        let roc = labels().map(|(truth, scores)| roc_curve(&truth, &scores).unwrap());
+        let roc: Vec<Vec<Place>> = roc.map(|curve| curve.into_iter().map(Place::from).collect()).collect();
+        let recall = labels().map(|(truth, scores)| precision_recall_curve(&truth, &scores).unwrap());
+        let recall: Vec<Vec<Place>> = recall
+            .map(|curve| curve.into_iter().map(Place::from).collect())
+            .collect();
+        let places: Vec<f64> = read(case, "places");
+        for (curves, key) in [(&roc, "mean_roc"), (&recall, "mean_precision")] {
+            let mean = mean_curve(curves, &places);
+            assert_values(
+                mean.iter().map(|(_, y)| Some(*y)),
+                &case[key],
+                &format!("{name}: {key}"),
+            );
+        }
+        let (truth_of_first, scores_of_first) = column(0);
+        let curve = f1_by_threshold(&truth_of_first, &scores_of_first).unwrap();
+        assert_values(
+            curve.iter().map(|point| Some(point.threshold)),
+            &case["thresholds"],
+            name,
+        );
+        assert_values(curve.iter().map(|point| Some(point.f1)), &case["f1"], name);
+        let first_largest = |row: &[f64]| {
+            let best = (0..).zip(row);
+            best.reduce(|best, next| if next.1 > best.1 { next } else { best })
+                .unwrap()
+                .0
+        };
+        let is_right: Vec<bool> = truth
+            .iter()
+            .zip(&rows)
+            .map(|(truth, row)| truth.iter().position(|holds| *holds == 1).unwrap_or(0) == first_largest(row))
+            .collect();
+        let surest: Vec<f64> = rows.iter().map(|row| row.iter().copied().fold(0.0, f64::max)).collect();
+        let curve = accuracy_by_coverage(&is_right, &surest).unwrap();
+        assert_values(curve.iter().map(|point| Some(point.coverage)), &case["coverage"], name);
+        assert_values(curve.iter().map(|point| Some(point.accuracy)), &case["accuracy"], name);
+    }
 }

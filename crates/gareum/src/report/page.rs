@@ -1,9 +1,12 @@
 //! A page: sections of paragraphs, tiles, notices, tables and figures, written as one file of HTML.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::path::Path;
 
 use super::plots::Plot;
 use super::{Language, Text, escaped};
+use crate::files::{WriteError, create_directory, write_atomically};
 
 const STYLE: &str = concat!(include_str!("style.css"), include_str!("page.css"));
 const SCRIPT: &str = include_str!("page.js");
@@ -54,6 +57,8 @@ pub struct Tile {
     pub name: Text,
     /// The number.
     pub value: Text,
+    /// What stands below it, if anything: how sure it is, of how many.
+    pub note: Option<Text>,
 }
 
 /// How bad something is.
@@ -162,6 +167,60 @@ impl Page {
         ));
         page.text
     }
+
+    /// Its pictures as files of their own, with names made of their English titles: `confusion-matrix.svg`.
+    pub fn drawings(&self, language: &Language<'_>) -> Vec<(String, String)> {
+        let mut figures = Vec::new();
+        let blocks = self.sections.iter().flat_map(|section| &section.blocks);
+        blocks.for_each(|block| block.figures(&mut figures));
+        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
+        let drawn = figures.into_iter().map(|figure| {
+            let name = file_name(&figure.title);
+            let count = taken.entry(name.clone()).or_default();
+            *count += 1;
+            let name = match count {
+                1 => format!("{name}.svg"),
+                count => format!("{name}-{count}.svg"),
+            };
+            (name, figure.plot.draw(language).to_file())
+        });
+        drawn.collect()
+    }
+
+    /// Writes the page as `index.html` of a directory, and its pictures beside it.
+    ///
+    /// # Errors
+    /// [`WriteError`] if a file cannot be written.
+    pub fn write(&self, directory: &Path, language: &Language<'_>) -> Result<(), WriteError> {
+        create_directory(directory)?;
+        for (name, drawing) in self.drawings(language) {
+            write_atomically(&directory.join(name), drawing.as_bytes())?;
+        }
+        write_atomically(&directory.join("index.html"), self.render(language).as_bytes())
+    }
+}
+
+impl Block {
+    /// Adds the figures in it.
+    fn figures<'a>(&'a self, all: &mut Vec<&'a Figure>) {
+        match self {
+            Self::Figures(figures) => all.extend(figures),
+            Self::Details(_, blocks) => blocks.iter().for_each(|block| block.figures(all)),
+            _ => {}
+        }
+    }
+}
+
+/// Letters and digits of a title, in small letters and with a hyphen for whatever stands between them.
+fn file_name(title: &Text) -> String {
+    let (Text::Words(title) | Text::Data(title)) = title;
+    let words = title.split(|letter: char| !letter.is_alphanumeric());
+    let name = words.filter(|word| !word.is_empty()).collect::<Vec<_>>().join("-");
+    // A name of a file may have 255 bytes.
+    match name.chars().take(60).collect::<String>().to_lowercase() {
+        name if name.is_empty() => "figure".to_owned(),
+        name => name,
+    }
 }
 
 /// A page on its way.
@@ -202,9 +261,12 @@ impl Html<'_> {
             Block::Paragraph(text) => self.element("p", "p", text),
             Block::Tiles(tiles) => {
                 self.text.push_str("<dl class=\"tiles\">\n");
-                for Tile { name, value } in tiles {
+                for Tile { name, value, note } in tiles {
                     let (name, value) = (self.say(name), self.say(value));
-                    self.add(format_args!("<div><dt>{name}</dt><dd>{value}</dd></div>\n"));
+                    let note = note
+                        .as_ref()
+                        .map_or(String::new(), |note| format!("<small>{}</small>", self.say(note)));
+                    self.add(format_args!("<div><dt>{name}</dt><dd>{value}{note}</dd></div>\n"));
                 }
                 self.text.push_str("</dl>\n");
             }
@@ -332,6 +394,7 @@ mod tests {
             Block::Tiles(vec![Tile {
                 name: data(EVIL),
                 value: data(EVIL),
+                note: Some(data(EVIL)),
             }]),
             Block::Notices(vec![notice]),
             Block::Details(data(EVIL), vec![Block::Table(table), Block::Figures(vec![figure])]),
@@ -356,6 +419,46 @@ mod tests {
         for network in ["http://", "https://", "src=\"", "@import", "url("] {
             assert!(!html.contains(network), "{network}");
         }
+    }
+
+    #[test]
+    fn pictures_have_names_of_their_own() {
+        let figure = |title: Text| Figure {
+            title,
+            caption: None,
+            plot: Box::new(BarChart::default()),
+        };
+        let figures = vec![
+            figure(words("Rows of each label")),
+            figure(data("../../긍정")),
+            figure(words("Rows of each label")),
+            figure(data("")),
+        ];
+        let page = Page {
+            title: words("x"),
+            subtitle: None,
+            sections: vec![Section {
+                title: words("x"),
+                blocks: vec![Block::Details(words("x"), vec![Block::Figures(figures)])],
+            }],
+        };
+        let names: Vec<String> = page
+            .drawings(&Language::ENGLISH)
+            .into_iter()
+            .map(|(name, _)| name)
+            .collect();
+        let expected = [
+            "rows-of-each-label.svg",
+            "긍정.svg",
+            "rows-of-each-label-2.svg",
+            "figure.svg",
+        ];
+        assert_eq!(names, expected);
+        let directory = tempfile::tempdir().unwrap();
+        page.write(&directory.path().join("report"), &Language::ENGLISH)
+            .unwrap();
+        let written = std::fs::read_dir(directory.path().join("report")).unwrap().count();
+        assert_eq!(written, 5);
     }
 
     #[test]

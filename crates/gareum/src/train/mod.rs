@@ -11,6 +11,7 @@ mod event;
 mod features;
 mod logs;
 mod memory;
+mod page;
 mod run;
 mod schedule;
 mod speed;

@@ -10,6 +10,7 @@ use super::checkpoint::{self, write_json};
 use super::diagnosis::TRAIN_SAMPLE;
 use super::evaluate::evaluate_predictions;
 use super::logs::Logs;
+use super::page::Source;
 use super::{Diagnosis, EncodedExample, Evaluation, Event, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
     CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
@@ -17,11 +18,14 @@ use crate::data::{
     share_of, split,
 };
 use crate::decision::Decision;
+use crate::evaluation::page::sections;
+use crate::evaluation::{Judged, length_slices};
 use crate::files::create_directory;
 use crate::hub::{Repository, local_model};
-use crate::metrics::Metrics;
+use crate::metrics::{Bootstrap, Metrics};
 use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
 use crate::predict::Description;
+use crate::report::Page;
 use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
@@ -189,6 +193,9 @@ pub struct RunReport {
     pub notes: LoadNotes,
     /// What the figures mean; `None` without validation and test rows, and for other tasks than single labels.
     pub diagnosis: Option<Diagnosis>,
+    /// All of it to be looked at, with the curves of learning and an evaluation of the test part, or of the validation part without one;
+    /// `None` if the run was interrupted. It is not written yet: that takes a language, see [`Page::write`].
+    pub page: Option<Page>,
     /// The model directory.
     pub directory: PathBuf,
 }
@@ -340,10 +347,10 @@ pub fn train_and_save(
     let directory = settings.output.dir.clone();
     create_directory(&directory)?;
     let resume = options.resume.map(resolve_checkpoint).transpose()?;
-    let truncated = train
-        .iter()
-        .filter(|example| example.encoded.full_length > settings.model.max_length)
-        .count();
+    let cut = [&train, &validation, &test].map(|part| {
+        let is_cut = |example: &&EncodedExample| example.encoded.full_length > settings.model.max_length;
+        part.iter().filter(is_cut).count()
+    });
 
     let trainer = Trainer {
         model: &mut model,
@@ -377,15 +384,18 @@ pub fn train_and_save(
             ..Decision::default()
         },
         test: None,
-        truncated: (truncated, train.len()),
+        truncated: (cut[0], train.len()),
         notes: LoadNotes::default(),
         diagnosis: None,
+        page: None,
         directory: directory.clone(),
     };
     if report.outcome.interrupted || report.outcome.paused {
         return Ok(report);
     }
     let max_tokens = report.outcome.memory.micro_batch_tokens;
+    // The part that tells most, and what the model makes of it.
+    let mut judged = None;
     if validation.is_empty() {
         compare_precisions(&mut model, &report.decision, &test, max_tokens, observe)?;
     } else {
@@ -393,14 +403,18 @@ pub fn train_and_save(
         let targets: Vec<&Target> = validation.iter().map(|example| &example.target).collect();
         report.decision = Decision::fit(&settings.decision, model.schema(), &targets, &plain.predictions)?;
         let decided = report.decision.again(&plain.predictions, model.schema().task).collect();
-        report.validation = Some(evaluate_predictions(&model, &validation, decided)?.metrics);
+        let evaluation = evaluate_predictions(&model, &validation, decided)?;
+        report.validation = Some(evaluation.metrics.clone());
+        judged = Some(("validation", &prepared.parts.validation, &validation, evaluation));
         if report.decision.fitted.is_some() {
             observe(Event::Decided(&report.decision));
         }
         compare_precisions(&mut model, &report.decision, &validation, max_tokens, observe)?;
     }
     if !test.is_empty() {
-        report.test = Some(score(&model, &report.decision, &test, max_tokens, observe)?.metrics);
+        let evaluation = score(&model, &report.decision, &test, max_tokens, observe)?;
+        report.test = Some(evaluation.metrics.clone());
+        judged = Some(("test", &prepared.parts.test, &test, evaluation));
     }
     if let Some(unseen) = report.validation.as_ref().or(report.test.as_ref()) {
         let sample: Vec<EncodedExample> = sample_of(&train, TRAIN_SAMPLE);
@@ -408,6 +422,25 @@ pub fn train_and_save(
         report.diagnosis = Diagnosis::new(model.schema(), &sample, &seen, unseen, settings.train.learning_rate);
     }
     save(&directory, &model, tokenizer, settings, prepared, &report)?;
+    let evaluated = judged.map(|(part, examples, encoded, Evaluation { metrics, predictions })| {
+        let lengths: Vec<usize> = encoded.iter().map(|example| example.encoded.full_length).collect();
+        let judged = Judged {
+            schema: model.schema(),
+            examples,
+            predictions: &predictions,
+        };
+        let train = label_counts(&prepared.parts.train, model.schema());
+        let counts: Vec<u64> = train.into_iter().map(|(_, count)| count).collect();
+        let by_length = length_slices(&lengths, settings.model.max_length);
+        let of_part = judged.report(metrics, Some(&counts), &[by_length], &Bootstrap::default())?;
+        Ok::<_, TrainError>((part, sections(&judged, &of_part, &report.decision)))
+    });
+    let source = Source {
+        report: &report,
+        cut,
+        evaluated: evaluated.transpose()?,
+    };
+    report.page = Some(source.page(settings, prepared));
     match unlogged {
         Some(error) => Err(error.into()),
         None => Ok(report),

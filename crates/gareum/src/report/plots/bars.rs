@@ -59,7 +59,7 @@ pub enum ValueFormat {
 
 impl ValueFormat {
     /// The value for people.
-    pub(in super::super) fn show(self, value: f64) -> String {
+    pub(crate) fn show(self, value: f64) -> String {
         match self {
             _ if !value.is_finite() => "–".to_owned(),
             Self::Number => shown_number(value),
@@ -70,6 +70,14 @@ impl ValueFormat {
                 let decimals = if percent == 0.0 || percent >= 9.95 { 0 } else { 1 };
                 format!("{percent:.decimals$} %")
             }
+        }
+    }
+
+    /// The value without its unit, where there is little room.
+    pub(super) fn bare(self, value: f64) -> String {
+        match self {
+            Self::Percent => self.show(value).trim_end_matches(" %").to_owned(),
+            _ => self.show(value),
         }
     }
 }

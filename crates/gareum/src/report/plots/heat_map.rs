@@ -1,9 +1,8 @@
 //! A square of colours with a number in each: who is taken for whom, what stands beside what.
 
-use super::super::scale::shown_number;
 use super::super::svg::{Anchor, cut, text_width};
 use super::super::{Drawing, Language, Text};
-use super::{Plot, WIDTH};
+use super::{Plot, ValueFormat, WIDTH};
 
 /// Numbers as colours.
 #[derive(Debug, Default)]
@@ -16,6 +15,10 @@ pub struct HeatMap {
     pub values: Vec<Vec<f64>>,
     /// How strong the colour of each is, from 0 to 1. Default: the number as a share of the largest of its row.
     pub strengths: Option<Vec<Vec<f64>>>,
+    /// How numbers are written.
+    pub format: ValueFormat,
+    /// What is told where one points at a number, beside the names of row and column. Default: the number.
+    pub tips: Option<Vec<Vec<Text>>>,
     /// What the rows are.
     pub row_title: Option<Text>,
     /// What the columns are.
@@ -57,7 +60,7 @@ impl Plot for HeatMap {
         let name_room = |names: &[String]| (widest(names) + 10.0).min(130.0);
         let values = || self.values.iter().flatten().filter(|value| value.is_finite());
         let number_width = values()
-            .map(|value| text_width(&shown_number(*value)))
+            .map(|value| text_width(&self.format.bare(*value)))
             .fold(0.0, f64::max)
             * 0.93;
         let (title_left, title_top) = (
@@ -111,7 +114,11 @@ impl Plot for HeatMap {
                 };
                 let x = left + cell * column as f64;
                 let strength = self.strength(row, column);
-                let tip = format!("{name} → {column_name}: {}", shown_number(*value));
+                let tip = match self.tips.as_ref().and_then(|tips| tips.get(row)?.get(column)) {
+                    Some(tip) => language.say(tip).into_owned(),
+                    None => self.format.show(*value),
+                };
+                let tip = format!("{name} → {column_name}: {tip}");
                 drawing.rectangle("cell-frame", [x, y, cell, row_height], "");
                 drawing.cell([x + 0.5, y + 0.5, cell - 1.0, row_height - 1.0], strength, &tip);
                 if shows_numbers && value.is_finite() && *value != 0.0 {
@@ -120,7 +127,7 @@ impl Plot for HeatMap {
                         class,
                         [x + cell / 2.0, y + row_height / 2.0 + 4.0],
                         Anchor::Middle,
-                        &shown_number(*value),
+                        &self.format.bare(*value),
                     );
                 }
             }

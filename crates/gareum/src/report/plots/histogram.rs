@@ -12,6 +12,8 @@ pub struct Histogram {
     pub bars: Vec<HistogramBar>,
     /// Whether the last bar also holds all that is larger.
     pub is_open: bool,
+    /// Counts of another kind, which stand on the bars, and the names of both kinds. Default: there is one kind.
+    pub on_top: Option<OnTop>,
     /// Values to be marked.
     pub marks: Vec<Mark>,
     /// What the values are.
@@ -31,6 +33,15 @@ pub struct HistogramBar {
     pub count: f64,
 }
 
+/// Counts of another kind.
+#[derive(Debug)]
+pub struct OnTop {
+    /// What the bars are, and what stands on them.
+    pub names: [Text; 2],
+    /// A count for each bar.
+    pub counts: Vec<f64>,
+}
+
 /// A value that is marked.
 #[derive(Debug)]
 pub struct Mark {
@@ -42,19 +53,41 @@ pub struct Mark {
 
 impl Plot for Histogram {
     fn draw(&self, language: &Language<'_>) -> Drawing {
-        const HEIGHT: f64 = 230.0;
-        let most = round_up(self.bars.iter().map(|bar| bar.count).fold(0.0, f64::max));
-        let up = [HEIGHT - 44.0, 30.0];
+        let on_top = |place: usize| {
+            let counts = self.on_top.as_ref().map_or(&[][..], |on_top| &on_top.counts);
+            counts.get(place).copied().unwrap_or(0.0)
+        };
+        let names: Vec<String> = self
+            .on_top
+            .iter()
+            .flat_map(|on_top| &on_top.names)
+            .map(|name| language.say(name).into_owned())
+            .collect();
+        let legend_height = match names.is_empty() {
+            true => 0.0,
+            false => Drawing::new(WIDTH, 0.0, "").legend([0.0, 12.0], &names),
+        };
+        let height = legend_height + 230.0;
+        let totals = self
+            .bars
+            .iter()
+            .enumerate()
+            .map(|(place, bar)| bar.count + on_top(place));
+        let most = round_up(totals.fold(0.0, f64::max));
+        let up = [
+            height - 44.0,
+            legend_height + if self.marks.is_empty() { 10.0 } else { 30.0 },
+        ];
         let y = Scale::linear([0.0, most], up);
         let rows: Vec<(f64, String)> = y
             .ticks(4)
             .iter()
             .map(|tick| (y.place(*tick), shown_number(*tick)))
             .collect();
-        let names = rows.iter().map(|(_, name)| text_width(name)).fold(0.0, f64::max);
+        let widest = rows.iter().map(|(_, name)| text_width(name)).fold(0.0, f64::max);
         let has_title = self.y_title.is_some();
         let frame = Frame {
-            left: names + if has_title { 28.0 } else { 12.0 },
+            left: widest + if has_title { 28.0 } else { 12.0 },
             top: up[1],
             right: WIDTH - 14.0,
             bottom: up[0],
@@ -68,7 +101,8 @@ impl Plot for Histogram {
             .x_title
             .as_ref()
             .map_or(String::new(), |title| language.say(title).into_owned());
-        let mut drawing = Drawing::new(WIDTH, HEIGHT, &label);
+        let mut drawing = Drawing::new(WIDTH, height, &label);
+        drawing.legend([0.0, 12.0], &names);
         frame.rows(&mut drawing, &rows);
         for (place, bar) in self.bars.iter().enumerate() {
             let (left, right) = (x.place(bar.from), x.place(bar.to));
@@ -78,9 +112,21 @@ impl Plot for Histogram {
                 true => format!("≥ {}", shown_number(bar.from)),
                 false => format!("{} – {}", shown_number(bar.from), shown_number(bar.to)),
             };
-            let tip = format!("{values}: {}", grouped(bar.count.max(0.0) as u64));
+            let count = |count: f64| grouped(count.max(0.0) as u64);
+            let tip = match names.as_slice() {
+                [below, above] => format!(
+                    "{values}: {below} {}, {above} {}",
+                    count(bar.count),
+                    count(on_top(place))
+                ),
+                _ => format!("{values}: {}", count(bar.count)),
+            };
             let width = (right - left - 1.0).max(1.0);
             drawing.rectangle("fill s0", [left + 0.5, top, width, frame.bottom - top], &tip);
+            let upper = y.place(bar.count + on_top(place));
+            if upper < top {
+                drawing.rectangle("fill s1", [left + 0.5, upper, width, top - upper], &tip);
+            }
         }
         for tick in x.ticks(6) {
             drawing.text(
@@ -104,7 +150,12 @@ impl Plot for Histogram {
             let line = if start > ends[0] + 6.0 { 0 } else { 1 };
             ends[line] = start + width;
             drawing.line("mark", [place, frame.top, place, frame.bottom], &name);
-            drawing.text("tick", [start, 11.0 + 13.0 * line as f64], Anchor::Start, &name);
+            drawing.text(
+                "tick",
+                [start, legend_height + 11.0 + 13.0 * line as f64],
+                Anchor::Start,
+                &name,
+            );
         }
         drawing
     }

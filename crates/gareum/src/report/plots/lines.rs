@@ -3,13 +3,19 @@
 use super::super::scale::{Scale, shown_number};
 use super::super::svg::{Anchor, Frame, SERIES, text_width};
 use super::super::{Drawing, Language, Text};
-use super::{Plot, WIDTH, extent};
+use super::{Mark, Plot, WIDTH, extent};
 
 /// Lines over one axis.
 #[derive(Debug, Default)]
 pub struct LineChart {
     /// The lines.
     pub series: Vec<Series>,
+    /// What the lines were smoothed from, in their order: drawn thin behind them, in their colours.
+    pub behind: Vec<Vec<(f64, f64)>>,
+    /// Values across to be marked.
+    pub marks: Vec<Mark>,
+    /// Points of lines to be marked.
+    pub points: Vec<MarkedPoint>,
     /// What the values across are.
     pub x_title: Option<Text>,
     /// What the values up are.
@@ -41,6 +47,19 @@ pub struct Series {
     pub is_dashed: bool,
 }
 
+/// A point of a line that is marked.
+#[derive(Debug)]
+pub struct MarkedPoint {
+    /// Which line it is on.
+    pub series: usize,
+    /// Its value across.
+    pub x: f64,
+    /// Its value up.
+    pub y: f64,
+    /// What it is.
+    pub name: Text,
+}
+
 /// Between which values a line is at a place.
 #[derive(Clone, Copy, Debug)]
 pub struct Band {
@@ -60,12 +79,16 @@ impl Plot for LineChart {
             .map(|series| language.say(&series.name).into_owned())
             .collect();
         let has_legend = names.len() > 1;
-        let top = match has_legend {
+        let legend_height = match has_legend {
             true => Drawing::new(WIDTH, 0.0, "").legend([0.0, 12.0], &names) + 6.0,
             false => 12.0,
         };
+        let top = legend_height + if self.marks.is_empty() { 0.0 } else { 16.0 };
         let height = top + 260.0;
-        let points = || self.series.iter().chain(&self.others).flat_map(|series| &series.points);
+        let points = || {
+            let series = self.series.iter().chain(&self.others).map(|series| &series.points);
+            series.chain(&self.behind).flatten()
+        };
         let bands = || self.series.iter().flat_map(|series| &series.band);
         let x_range = self
             .x_range
@@ -120,6 +143,25 @@ impl Plot for LineChart {
         if has_legend {
             drawing.legend([0.0, 12.0], &names);
         }
+        let is_number = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
+        let places = |part: &[(f64, f64)]| -> Vec<[f64; 2]> {
+            part.iter().map(|(px, py)| [x.place(*px), y.place(*py)]).collect()
+        };
+        for (number, points) in self.behind.iter().enumerate() {
+            for part in points.split(|point| !is_number(point)) {
+                drawing.path(&format!("stroke faint s{}", number % SERIES), &places(part), false, "");
+            }
+        }
+        for mark in &self.marks {
+            let place = x.place(mark.at);
+            if (frame.left - 0.5..=frame.right + 0.5).contains(&place) {
+                let name = language.say(&mark.name);
+                let half = text_width(&name) / 2.0;
+                let middle = place.max(frame.left + half).min(frame.right - half);
+                drawing.line("mark", [place, frame.top, place, frame.bottom], &name);
+                drawing.text("tick", [middle, frame.top - 5.0], Anchor::Middle, &name);
+            }
+        }
         for (number, series) in self.series.iter().enumerate() {
             let band = series
                 .band
@@ -143,10 +185,8 @@ impl Plot for LineChart {
         for ((number, series), name) in self.series.iter().enumerate().zip(&names) {
             let dashed = if series.is_dashed { " dashed" } else { "" };
             let class = format!("stroke s{}{dashed}", number % SERIES);
-            let is_number = |(x, y): &(f64, f64)| x.is_finite() && y.is_finite();
             for part in series.points.split(|point| !is_number(point)) {
-                let places: Vec<[f64; 2]> = part.iter().map(|(px, py)| [x.place(*px), y.place(*py)]).collect();
-                drawing.path(&class, &places, false, name);
+                drawing.path(&class, &places(part), false, name);
             }
             // Few points can be pointed at.
             const FEW: usize = 60;
@@ -157,6 +197,16 @@ impl Plot for LineChart {
                     drawing.circle(&class, [x.place(*px), y.place(*py)], 3.0, &tip);
                 }
             }
+        }
+        for point in self.points.iter().filter(|point| is_number(&(point.x, point.y))) {
+            let class = format!("dot s{}", point.series % SERIES);
+            let tip = format!(
+                "{}: {} → {}",
+                language.say(&point.name),
+                shown_number(point.x),
+                shown_number(point.y)
+            );
+            drawing.circle(&class, [x.place(point.x), y.place(point.y)], 5.0, &tip);
         }
         drawing
     }

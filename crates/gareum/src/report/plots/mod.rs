@@ -13,8 +13,8 @@ mod scatter;
 
 pub use bars::{Bar, BarChart, BarRow, ValueFormat};
 pub use heat_map::HeatMap;
-pub use histogram::{Histogram, HistogramBar, Mark};
-pub use lines::{Band, LineChart, Series};
+pub use histogram::{Histogram, HistogramBar, Mark, OnTop};
+pub use lines::{Band, LineChart, MarkedPoint, Series};
 pub use parallel_coordinates::{Axis, AxisKind, ParallelCoordinates, Trial};
 pub use reliability::{Reliability, ReliabilityBin};
 pub use scatter::{Point, PointGroup, Scatter};
@@ -94,6 +94,8 @@ mod tests {
             rows: vec![data("a"), data("b")],
             columns: vec![data("a"), data("b")],
             values: vec![vec![1.0, 0.0], vec![f64::NAN, 3.0]],
+            format: ValueFormat::Percent,
+            tips: Some(vec![vec![data("tip")]]),
             ..HeatMap::default()
         };
         let parallel = ParallelCoordinates {
@@ -166,6 +168,18 @@ mod tests {
                     },
                 ],
                 is_open: true,
+                ..Histogram::default()
+            }),
+            Box::new(Histogram {
+                bars: vec![HistogramBar {
+                    from: 0.0,
+                    to: 1.0,
+                    count: 2.0,
+                }],
+                on_top: Some(OnTop {
+                    names: [words("right"), words("wrong")],
+                    counts: vec![1.0, 5.0],
+                }),
                 ..Histogram::default()
             }),
             Box::new(line),
