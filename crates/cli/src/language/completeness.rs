@@ -19,10 +19,6 @@ const EXEMPT: &[(&str, &str)] = &[
     ("unknown field", "a beginning that is looked for"),
     ("unknown variant", "a beginning that is looked for"),
     ("possible values", "a part of `[possible values: {value}]`"),
-    ("macro avg", "the metrics table keeps scikit-learn's words"),
-    ("micro avg", "the metrics table keeps scikit-learn's words"),
-    ("weighted avg", "the metrics table keeps scikit-learn's words"),
-    ("samples avg", "the metrics table keeps scikit-learn's words"),
     (
         "a classification report:",
         "what serde expects of a report; reports are not read here",
@@ -46,6 +42,7 @@ const EXEMPT: &[(&str, &str)] = &[
     ("`peft`: `PeftModel", "the model card, a file"),
     ("<meta http-equiv", "markup of reports"),
     ("stroke thin s", "a class of marks in plots"),
+    ("stroke faint s{}", "a class of marks in plots"),
     ("tick halo", "a class of marks in plots"),
     ("gareum train {}", "a command to be typed as it is"),
     ("panicked at", "a part of Rust's own message that is looked for"),

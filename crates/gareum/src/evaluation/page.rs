@@ -110,11 +110,18 @@ pub(crate) fn figure_name(name: &str, task: Task) -> Text {
 
 /// A figure as tables have it.
 pub(crate) fn figure(value: Option<f64>) -> Text {
-    data(value.map_or("–".to_owned(), |value| format!("{value:.4}")))
+    data(value.map_or("–".to_owned(), |value| minus(&format!("{value:.4}"))))
+}
+
+/// A number with a sign as long as that of addition.
+fn minus(number: &str) -> String {
+    number.replace('-', "−")
 }
 
 pub(crate) fn interval(interval: Option<Interval>) -> Text {
-    data(interval.map_or(String::new(), |Interval { low, high }| format!("{low:.4} – {high:.4}")))
+    data(interval.map_or(String::new(), |Interval { low, high }| {
+        minus(&format!("{low:.4} – {high:.4}"))
+    }))
 }
 
 pub(crate) fn percent(share: Option<f64>) -> Text {

@@ -70,6 +70,20 @@ fn round_steps(from: f64, to: f64, count: usize) -> Vec<f64> {
     (first..=last).map(|number| number as f64 * step).collect()
 }
 
+/// The extent from the round value below to the one above.
+pub(super) fn rounded([from, to]: [f64; 2]) -> [f64; 2] {
+    if to <= from {
+        return [from, to];
+    }
+    match round_steps(from, to, 5).as_slice() {
+        [first, second, ..] => {
+            let step = second - first;
+            [(from / step + 1e-9).floor() * step, (to / step - 1e-9).ceil() * step]
+        }
+        _ => [from, to],
+    }
+}
+
 /// The round value from which on an axis may end above `value`.
 pub(super) fn round_up(value: f64) -> f64 {
     if value <= 0.0 {

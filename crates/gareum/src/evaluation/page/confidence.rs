@@ -11,6 +11,9 @@ use crate::report::{Block, Column, Figure, Section, Table, data, words};
 /// Bars of the histogram of confidences.
 const BARS: usize = 20;
 
+/// Rows from which on a share of right ones says something.
+const FEW: f64 = 30.0;
+
 /// Shares that the table of answers tells of.
 const SHARES: [f64; 6] = [1.0, 0.95, 0.9, 0.8, 0.7, 0.5];
 
@@ -22,7 +25,12 @@ pub(crate) fn section(judged: &Judged<'_>, report: &Report, decision: &Decision)
     figures.extend(confidence_figure(judged));
     // All are of one length.
     let curve = accuracy_by_coverage(&right(judged), &confidences(judged, decision)).ok()?;
-    figures.push(coverage_figure(report, &curve, judged.schema.task));
+    figures.push(coverage_figure(
+        report,
+        &curve,
+        judged.examples.len(),
+        judged.schema.task,
+    ));
     let table = coverage_table(&curve, judged.schema.task);
     Some(Section {
         title: words("How far its confidence can be trusted"),
@@ -109,8 +117,11 @@ fn confidences(judged: &Judged<'_>, decision: &Decision) -> Vec<f64> {
         .collect()
 }
 
-fn coverage_figure(report: &Report, curve: &[CoveragePoint], task: Task) -> Figure {
-    let points: Vec<(f64, f64)> = curve.iter().map(|point| (point.coverage, point.accuracy)).collect();
+fn coverage_figure(report: &Report, curve: &[CoveragePoint], rows: usize, task: Task) -> Figure {
+    // Of a handful of rows the share jumps up and down.
+    let few = (FEW / rows.max(1) as f64).min(0.05);
+    let told = curve.iter().filter(|point| point.coverage >= few);
+    let points: Vec<(f64, f64)> = told.map(|point| (point.coverage, point.accuracy)).collect();
     let marks = report.answered.as_ref().and_then(|answered| {
         Some(Mark {
             at: answered.coverage?,

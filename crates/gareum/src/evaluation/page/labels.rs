@@ -1,7 +1,7 @@
 //! Figures of each label, and how often it occurs here and in training.
 
 use super::super::{LabelShare, Report};
-use super::{figure, ordered, percent, probabilities};
+use super::{figure, minus, ordered, percent, probabilities};
 use crate::metrics::{ClassificationReport, Metrics, Summary};
 use crate::report::plots::{Bar, BarChart, BarRow, ValueFormat};
 use crate::report::{Block, Column, Figure, Section, Table, Text, data, grouped, words};
@@ -172,7 +172,7 @@ fn shares_table(shares: &[LabelShare]) -> Table {
             percent(label.train_share),
             data(grouped(label.support)),
             percent(label.share),
-            data(format!("{difference:+.1} %").replace('-', "−")),
+            data(minus(&format!("{difference:+.1} %"))),
         ]
     };
     Table {

@@ -1,7 +1,7 @@
 //! The figures that say most, and all of them.
 
 use super::super::{Judged, Report, headlines};
-use super::{figure, figure_name, interval, percent};
+use super::{figure, figure_name, interval, minus, percent};
 use crate::data::Task;
 use crate::metrics::{Intervals, Metrics};
 use crate::report::{Block, Column, Level, Notice, Section, Table, Tile, data, grouped, words};
@@ -10,7 +10,7 @@ use crate::report::{Block, Column, Level, Notice, Section, Table, Tile, data, gr
 const DRIFTED: f64 = 0.1;
 
 /// Shown beside the headlines, by their names in [`Metrics::values`].
-const OF_PROBABILITIES: [&str; 3] = ["roc_auc", "average_precision", "ece"];
+const OF_PROBABILITIES: [&str; 2] = ["roc_auc", "ece"];
 
 pub(crate) fn section(judged: &Judged<'_>, report: &Report) -> Section {
     let task = judged.schema.task;
@@ -58,10 +58,10 @@ pub(crate) fn headline_tiles(metrics: &Metrics, intervals: &Intervals, task: Tas
         let value = metrics.value(name)?;
         Some(Tile {
             name: figure_name(name, task),
-            value: data(format!("{value:.3}")),
+            value: data(minus(&format!("{value:.3}"))),
             note: intervals
                 .of(name)
-                .map(|of| data(format!("{:.3} – {:.3}", of.low, of.high))),
+                .map(|of| data(minus(&format!("{:.3} – {:.3}", of.low, of.high)))),
         })
     };
     headlines(task).iter().chain(others).filter_map(tile).collect()

@@ -98,7 +98,7 @@ impl Plot for BarChart {
             .map(|row| language.say(&row.name).into_owned())
             .collect();
         let longest = names.iter().map(|name| text_width(name)).fold(0.0, f64::max);
-        let left = (longest + 10.0).min(WIDTH * 0.4);
+        let left = (longest + 10.0).min(WIDTH * 0.48);
         let total = |bars: &[Bar]| {
             bars.iter()
                 .map(|bar| bar.value)
@@ -168,11 +168,10 @@ impl Plot for BarChart {
                 drawing.rectangle(&class, [start, y, length, thickness], &tip);
                 if let Some([low, high]) = bar.interval.filter(|ends| ends.iter().all(|end| end.is_finite())) {
                     let y = y + thickness / 2.0;
-                    drawing.line(
-                        "interval",
-                        [scale.place(low.max(0.0)), y, scale.place(high.min(most)), y],
-                        &tip,
-                    );
+                    let ends = [scale.place(low.max(0.0)), y, scale.place(high.min(most)), y];
+                    // A dark line is not seen on a dark bar.
+                    drawing.line("halo", ends, "");
+                    drawing.line("interval", ends, &tip);
                 }
                 if self.is_stacked {
                     start += length;

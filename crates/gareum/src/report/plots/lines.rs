@@ -1,6 +1,6 @@
 //! Lines through points, with bands around them: curves of learning, ROC, precision and recall.
 
-use super::super::scale::{Scale, shown_number};
+use super::super::scale::{Scale, rounded, shown_number};
 use super::super::svg::{Anchor, Frame, SERIES, text_width};
 use super::super::{Drawing, Language, Text};
 use super::{Mark, Plot, WIDTH, extent};
@@ -22,7 +22,7 @@ pub struct LineChart {
     pub y_title: Option<Text>,
     /// The values across that are shown. Default: all there are.
     pub x_range: Option<[f64; 2]>,
-    /// The values up that are shown. Default: all there are.
+    /// The values up that are shown. Default: all there are, from one round value to another.
     pub y_range: Option<[f64; 2]>,
     /// Whether a factor is a distance across.
     pub is_logarithmic: bool,
@@ -97,7 +97,7 @@ impl Plot for LineChart {
         let ends = points()
             .map(|(_, y)| *y)
             .chain(bands().flat_map(|band| [band.low, band.high]));
-        let y_range = self.y_range.or_else(|| extent(ends)).unwrap_or([0.0, 1.0]);
+        let y_range = self.y_range.or_else(|| extent(ends).map(rounded)).unwrap_or([0.0, 1.0]);
         let y = Scale::linear(y_range, [height - 44.0, top]);
         let rows: Vec<(f64, String)> = y
             .ticks(5)
@@ -189,7 +189,7 @@ impl Plot for LineChart {
                 drawing.path(&class, &places(part), false, name);
             }
             // Few points can be pointed at.
-            const FEW: usize = 60;
+            const FEW: usize = 30;
             if series.points.len() <= FEW {
                 let class = format!("dot s{}", number % SERIES);
                 for (px, py) in series.points.iter().filter(|point| is_number(point)) {

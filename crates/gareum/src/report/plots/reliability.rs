@@ -74,7 +74,7 @@ impl Plot for Reliability {
             );
             drawing.circle("dot s0", *place, 4.5, &tip);
             let top = share_of.place(bin.share);
-            drawing.rectangle("fill s6", [place[0] - 7.0, top, 14.0, HEIGHT - 4.0 - top], &tip);
+            drawing.rectangle("fill s6", [place[0] - 5.0, top, 10.0, HEIGHT - 4.0 - top], &tip);
         }
         drawing
     }

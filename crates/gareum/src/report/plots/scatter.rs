@@ -5,6 +5,9 @@ use super::super::svg::{Frame, SERIES, cut, text_width};
 use super::super::{Drawing, Language, Text};
 use super::{Plot, WIDTH, extent};
 
+/// More points than these are drawn small and pale, so that it is seen where they are many.
+const MANY: usize = 200;
+
 /// Points over two axes.
 #[derive(Debug, Default)]
 pub struct Scatter {
@@ -60,11 +63,20 @@ impl Plot for Scatter {
         };
         let height = top + 280.0;
         let points = || self.groups.iter().flat_map(|group| &group.points);
-        let x_range = match self.categories.len() {
+        let mut x_range = match self.categories.len() {
             0 => extent(points().map(|point| point.x)).unwrap_or([0.0, 1.0]),
             count => [-0.5, count as f64 - 0.5],
         };
-        let y_range = extent(points().map(|point| point.y)).unwrap_or([0.0, 1.0]);
+        let mut y_range = extent(points().map(|point| point.y)).unwrap_or([0.0, 1.0]);
+        if self.has_diagonal {
+            // What is compared is seen best on axes alike.
+            let both = [x_range[0].min(y_range[0]), x_range[1].max(y_range[1])];
+            (x_range, y_range) = (both, both);
+        }
+        let (radius, many) = match points().count() {
+            0..=MANY => (4.0, ""),
+            _ => (2.5, " many"),
+        };
         // Points at the ends are shown whole.
         let y = Scale::linear(y_range, [height - 52.0, top + 8.0]);
         let rows: Vec<(f64, String)> = y
@@ -122,7 +134,7 @@ impl Plot for Scatter {
             drawing.path("stroke s6", &places.collect::<Vec<_>>(), false, &language.say(name));
         }
         for (number, group) in self.groups.iter().enumerate() {
-            let class = format!("dot s{}", number % SERIES);
+            let class = format!("dot s{}{many}", number % SERIES);
             for point in group
                 .points
                 .iter()
@@ -134,7 +146,7 @@ impl Plot for Scatter {
                     shown_number(point.x),
                     shown_number(point.y)
                 );
-                drawing.circle(&class, [x.place(point.x), y.place(point.y)], 4.0, &tip);
+                drawing.circle(&class, [x.place(point.x), y.place(point.y)], radius, &tip);
             }
         }
         drawing
