@@ -143,3 +143,6 @@ fn ordered(count: usize, value: impl Fn(usize) -> f64) -> Vec<usize> {
     order.sort_by(|first, second| value(*first).total_cmp(&value(*second)));
     order
 }
+
+#[cfg(test)]
+mod tests;

@@ -145,6 +145,7 @@ fn coverage_figure(report: &Report, curve: &[CoveragePoint], rows: usize, task: 
             x_title: Some(words("share answered")),
             y_title: Some(words("share of them that is right")),
             x_range: Some([0.0, 1.0]),
+            is_plain: true,
             ..LineChart::default()
         }),
     }

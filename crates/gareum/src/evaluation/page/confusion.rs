@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::super::{Confused, Judged, Report};
-use super::{excerpt, percent};
+use super::excerpt;
 use crate::data::Task;
 use crate::report::plots::{HeatMap, ValueFormat};
 use crate::report::{Block, Column, Figure, Section, Table, Text, data, grouped, words};
@@ -155,10 +155,9 @@ fn pairs_table(confused: &[Confused], task: Task) -> Table {
                 0 => [
                     data(&pair.label),
                     data(&pair.predicted),
-                    data(grouped(pair.count as u64)),
-                    percent(Some(pair.share)),
+                    data(format!("{} ({:.1} %)", grouped(pair.count as u64), 100.0 * pair.share)),
                 ],
-                _ => [data(""), data(""), data(""), data("")],
+                _ => [data(""), data(""), data("")],
             };
             let mut row = pair_cells.to_vec();
             row.extend([
@@ -177,8 +176,7 @@ fn pairs_table(confused: &[Confused], task: Task) -> Table {
         columns: vec![
             Column::Text(words("it is")),
             Column::Text(words("predicted")),
-            Column::Number(words("rows")),
-            Column::Number(words("of the label")),
+            Column::Number(words("rows (of the label)")),
             Column::Long(words("example")),
             Column::Number(words("row")),
             Column::Number(words("score")),

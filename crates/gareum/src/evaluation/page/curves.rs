@@ -149,6 +149,7 @@ impl Kind<'_> {
                 x_range: Some([0.0, 1.0]),
                 y_range: Some([0.0, 1.0]),
                 has_diagonal: self.is_roc,
+                is_plain: true,
                 ..LineChart::default()
             }),
         })
@@ -204,6 +205,7 @@ fn thresholds_figure(judged: &Judged<'_>, report: &Report, scores: &Scores<'_>, 
             points: points.collect(),
             x_title: Some(words("threshold")),
             y_title: Some(words("F1")),
+            is_plain: true,
             x_range: Some([0.0, 1.0]),
             y_range: Some([0.0, 1.0]),
             ..LineChart::default()

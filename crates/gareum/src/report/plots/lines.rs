@@ -32,6 +32,8 @@ pub struct LineChart {
     pub ticks: Vec<f64>,
     /// Lines behind the others, without a colour and a name of their own.
     pub others: Vec<Series>,
+    /// Whether lines are left without dots even where their points are few.
+    pub is_plain: bool,
 }
 
 /// A line.
@@ -190,7 +192,7 @@ impl Plot for LineChart {
             }
             // Few points can be pointed at.
             const FEW: usize = 30;
-            if series.points.len() <= FEW {
+            if series.points.len() <= FEW && !self.is_plain {
                 let class = format!("dot s{}", number % SERIES);
                 for (px, py) in series.points.iter().filter(|point| is_number(point)) {
                     let tip = format!("{name}: {} → {}", shown_number(*px), shown_number(*py));
