@@ -291,7 +291,7 @@ pub struct Evaluate {
     /// Column by whose values the results are told apart, several times; the length of texts always is
     #[arg(long, value_name = "COLUMN")]
     pub slice: Vec<String>,
-    /// Write metrics.json and predictions.jsonl to this directory
+    /// Write index.html with plots, each plot as .svg, metrics.json and predictions.jsonl to this directory
     #[arg(long, value_name = "DIR")]
     pub report: Option<PathBuf>,
 }

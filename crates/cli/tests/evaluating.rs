@@ -3,7 +3,7 @@
 mod workspace;
 
 use serde_json::{Value, json};
-use workspace::{Workspace, csv, json_lines, reviews};
+use workspace::{Workspace, assert_page, csv, json_lines, reviews};
 
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
@@ -333,6 +333,147 @@ fn a_model_is_calibrated_again_and_abstains() {
     }
 }
 
+/// Each figure of `metrics.json`, as the page has it.
+fn assert_tells(page: &str, metrics: &Value, names: &[&str]) {
+    for name in names {
+        let value = format!("{:.4}", number(&metrics[*name]));
+        let cells = format!("<td><code>{name}</code></td><td class=\"number\">{value}</td>");
+        assert!(page.contains(&cells), "{cells}");
+    }
+}
+
+#[test]
+fn a_report_has_a_page_and_pictures() {
+    let workspace = Workspace::with_base();
+    let mut rows = noisy();
+    rows[3][0] += " <script>alert(1)</script>";
+    // A wrong label, for the row to be told of.
+    rows[3][1] = "neg".to_owned();
+    let header = ["text", "label", "<subject>"];
+    workspace.write("noisy.csv", csv(&header, &rows));
+    workspace.train("noisy.csv", "model", &["--epochs", "8"]);
+    let evaluate = [
+        "evaluate",
+        "--model",
+        "model",
+        "--data",
+        "noisy.csv",
+        "--slice",
+        "<subject>",
+    ];
+    let finished = workspace.succeed(&[&evaluate[..], &["--report", "report"]].concat());
+    assert!(
+        finished.stderr.contains("report: report/index.html"),
+        "{}",
+        finished.stderr
+    );
+    let page = assert_page(&workspace, "report");
+    let metrics = workspace.json("report/metrics.json");
+    let names = [
+        "accuracy",
+        "macro_f1",
+        "weighted_f1",
+        "roc_auc",
+        "ece",
+        "matthews_corrcoef",
+        "log_loss",
+    ];
+    assert_tells(&page, &metrics, &names);
+    let interval = &metrics["confidence_intervals"]["values"]["accuracy"];
+    let shown = format!("{:.3} – {:.3}", number(&interval["low"]), number(&interval["high"]));
+    assert!(page.contains(&shown), "{shown}");
+    for text in [
+        "&lt;script&gt;alert(1)&lt;/script&gt;",
+        "By <code>&lt;subject&gt;</code>",
+        "Confusion matrix",
+        "ROC curves",
+        "Reliability",
+        "Most confident mistakes",
+        "Labels in training and here",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    for picture in [
+        "confusion-matrix",
+        "roc-curves",
+        "precision-and-recall",
+        "reliability",
+        "by-subject",
+    ] {
+        assert!(
+            workspace.text(&format!("report/{picture}.svg")).contains("<style>"),
+            "{picture}"
+        );
+    }
+    workspace.succeed(&[&evaluate[..], &["--report", "korean", "--lang", "ko"]].concat());
+    let korean = assert_page(&workspace, "korean");
+    assert!(korean.contains("<html lang=\"ko\">"));
+    assert_tells(&korean, &metrics, &names);
+    for text in [
+        "모델 성능",
+        "혼동 행렬",
+        "ROC 곡선",
+        "신뢰 구간",
+        "가장 확신한 오답",
+        "정확도",
+    ] {
+        assert!(korean.contains(text), "{text}");
+    }
+    assert!(workspace.text("korean/confusion-matrix.svg").contains("예측"));
+}
+
+#[test]
+fn a_report_of_several_labels_and_of_many() {
+    let workspace = Workspace::with_base();
+    let both = |(place, row): (usize, Vec<String>)| {
+        let more = if place % 3 == 0 { ",third" } else { "" };
+        vec![row[0].clone(), format!("{}{more}", row[1])]
+    };
+    let rows: Vec<Vec<String>> = reviews().into_iter().enumerate().map(both).collect();
+    workspace.write("several.csv", csv(&["text", "label"], &rows));
+    workspace.train("several.csv", "several", &["--set", "task=multi_label"]);
+    workspace.succeed(&[
+        "evaluate",
+        "--model",
+        "several",
+        "--data",
+        "several.csv",
+        "--report",
+        "report",
+    ]);
+    let page = assert_page(&workspace, "report");
+    let names = ["accuracy", "macro_f1", "micro_f1", "hamming_loss", "samples_jaccard"];
+    assert_tells(&page, &workspace.json("report/metrics.json"), &names);
+    assert!(page.contains("F1 by threshold") && page.contains("decision.abstain.min_margin"));
+
+    // As many labels as banking77 has, with names as long.
+    let many = |(place, row): (usize, Vec<String>)| {
+        vec![row[0].clone(), format!("a_rather_long_name_of_label_{}", place % 77)]
+    };
+    let rows: Vec<Vec<String>> = (0..8).flat_map(|_| reviews()).enumerate().map(many).collect();
+    workspace.write("many.csv", csv(&["text", "label"], &rows));
+    let more = [
+        "--set",
+        "data.drop_duplicates=false",
+        "--set",
+        "data.conflicts=keep",
+        "--epochs",
+        "1",
+    ];
+    workspace.train("many.csv", "many", &more);
+    workspace.succeed(&[
+        "evaluate",
+        "--model",
+        "many",
+        "--data",
+        "many.csv",
+        "--report",
+        "many-report",
+    ]);
+    let page = assert_page(&workspace, "many-report");
+    assert!(page.contains("All 77 labels") && page.contains("the 14 labels with the lowest F1 of 77"));
+}
+
 #[test]
 fn numbers_have_intervals_too() {
     let workspace = Workspace::with_base();
@@ -359,6 +500,9 @@ fn numbers_have_intervals_too() {
     assert!(number(&interval["low"]) <= number(&report["rmse"]), "{interval}");
     let rows = json_lines(&workspace.text("report/predictions.jsonl"));
     assert_eq!((rows.len(), &rows[0]["true_label"]), (144, &json!(4.5)));
+    let page = assert_page(&workspace, "report");
+    assert_tells(&page, &report, &["rmse", "mae", "mse"]);
+    assert!(page.contains("Predicted and true numbers") && page.contains("Largest errors"));
     let message = workspace.fail(&["calibrate", "--quiet", "--model", "model", "--data", "stars.csv"]);
     assert_eq!(
         message,

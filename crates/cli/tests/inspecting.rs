@@ -155,7 +155,7 @@ fn the_summary_is_readable() {
         .stdout;
     assert_snapshot!(korean, @"
     small.csv
-      4행, delimited text, `,`, 따옴표 있음
+      4행, 구분자로 나뉜 텍스트, `,`, 따옴표 있음
       텍스트 `text`
       라벨 `label`
 

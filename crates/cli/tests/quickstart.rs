@@ -37,6 +37,8 @@ fn it_trains_measures_and_leaves_a_model() {
             "TF-IDF + logistic regression",
             "gareum predict --model gareum-quickstart/model",
             "gareum train gareum-quickstart/gareum.toml",
+            "with 27 labels: ",
+            "gareum-quickstart/model/report/index.html",
         ],
     );
     assert!(accuracy > 0.7, "{accuracy}");

@@ -6,7 +6,7 @@ use gareum::data::{Input, Task};
 use gareum::predict::{Description, Predictor};
 use gareum::settings::PrecisionSetting;
 use serde_json::{Value, json};
-use workspace::{Workspace, csv, json_lines, reviews, training};
+use workspace::{Workspace, assert_page, csv, json_lines, reviews, training};
 
 const MODEL_FILES: [&str; 9] = [
     "README.md",
@@ -472,4 +472,70 @@ fn seeds_are_told_with_their_mean_and_deviation_and_taken_up() {
     assert_eq!(workspace.json("models/seeds.json"), summary);
     let other = training("reviews.csv", "models", &["--seeds", "2", "--resume", "elsewhere"]);
     assert!(workspace.fail(&other).contains("give --resume without a value"));
+}
+
+#[test]
+fn a_run_leaves_a_page_of_itself() {
+    let workspace = Workspace::with_base();
+    workspace.train(
+        "reviews.csv",
+        "model",
+        &["--epochs", "6", "--set", "train.logging_steps=1"],
+    );
+    let page = assert_page(&workspace, "model/report");
+    let metrics = workspace.json("model/metrics.json");
+    for name in ["loss", "accuracy", "macro_f1", "roc_auc"] {
+        let value = format!("{:.4}", number(&metrics["test"][name]));
+        let cells = format!("<td><code>{name}</code></td><td class=\"number\">{value}</td>");
+        assert!(page.contains(&cells), "{cells}");
+    }
+    for text in [
+        "How training went",
+        "Learning curves",
+        "Of the test rows, with the weights and the decision that were saved.",
+        "texts cut at 16 tokens",
+        "train.learning_rate",
+        "with 2 labels: ",
+    ] {
+        assert!(page.contains(text), "{text}");
+    }
+    for picture in ["loss", "figures-of-validation", "learning-rate", "confusion-matrix"] {
+        assert!(!workspace.bytes(&format!("model/report/{picture}.svg")).is_empty());
+    }
+
+    // Without test rows it is about the validation rows; in Korean it is so throughout.
+    let split = ["--set", "data.split=[0.7, 0.3, 0.0]", "--lang", "ko"];
+    workspace.train("reviews.csv", "korean", &split);
+    let page = assert_page(&workspace, "korean/report");
+    for text in ["학습 결과", "학습 곡선", "검증 데이터를 잰 결과입니다", "모든 설정"] {
+        assert!(page.contains(text), "{text}");
+    }
+}
+
+#[test]
+fn without_a_terminal_there_are_no_charts() {
+    let workspace = Workspace::with_base();
+    let mut arguments = training("reviews.csv", "model", &["--set", "train.logging_steps=1"]);
+    arguments.retain(|argument| *argument != "--quiet");
+    let said = workspace.succeed(&arguments).stderr;
+    assert!(said.contains("report: model/report/index.html"), "{said}");
+    assert!(
+        !said.contains('\u{1B}') && !said.chars().any(|c| ('\u{2800}'..='\u{28FF}').contains(&c)),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_page_that_cannot_be_written_is_an_error() {
+    let workspace = Workspace::with_base();
+    std::fs::create_dir(workspace.path("model")).unwrap();
+    workspace.write("model/report", "a file");
+    let finished = workspace.run(&training("reviews.csv", "model", &[]));
+    assert_eq!(finished.code, 1, "{}", finished.stderr);
+    assert!(
+        finished.stderr.contains("model/report: cannot write"),
+        "{}",
+        finished.stderr
+    );
+    assert_is_model(&workspace, "model");
 }

@@ -209,6 +209,36 @@ impl Workspace {
     }
 }
 
+/// Checks a page of a report and its pictures: well-formed, of less than 2 MB, without network and without markup of data. Returns the page.
+pub fn assert_page(workspace: &Workspace, directory: &str) -> String {
+    let page = workspace.text(&format!("{directory}/index.html"));
+    assert!(page.len() < 2_000_000, "{} bytes", page.len());
+    assert!(page.starts_with("<!DOCTYPE html>") && page.ends_with("</html>\n"));
+    let network = ["http://", "https://", "src=\"", "@import", "url(", "NaN"];
+    assert_eq!(network.iter().find(|odd| page.contains(**odd)), None);
+    assert_eq!(page.matches("<script>").count(), 1, "the page's own");
+    let balanced = |text: &str, element: &str| {
+        let open = text.matches(&format!("<{element}>")).count() + text.matches(&format!("<{element} ")).count();
+        assert_eq!(open, text.matches(&format!("</{element}>")).count(), "{element}");
+    };
+    for element in [
+        "section", "table", "tr", "td", "th", "figure", "svg", "text", "details", "dl", "ul", "li", "p",
+    ] {
+        balanced(&page, element);
+    }
+    let in_directory = |name: &String| name.starts_with(directory) && name.ends_with(".svg");
+    let pictures: Vec<String> = workspace.files().into_iter().filter(in_directory).collect();
+    assert_eq!(pictures.len(), page.matches("<figure").count(), "{pictures:?}");
+    for name in pictures {
+        let picture = workspace.text(&name);
+        assert!(picture.starts_with("<svg xmlns=") && !picture.contains("NaN"), "{name}");
+        ["text", "title", "svg"]
+            .iter()
+            .for_each(|element| balanced(&picture, element));
+    }
+    page
+}
+
 /// Every line is Korean but for values: none is without Hangul, and no two English words follow each other.
 pub fn assert_korean(text: &str, arguments: &[&str]) {
     let is_hangul = |c: char| ('가'..='힣').contains(&c);

@@ -314,7 +314,8 @@ impl Html<'_> {
     fn table(&mut self, table: &Table) {
         self.text.push_str("<div class=\"table\"><table>\n");
         if let Some(caption) = &table.caption {
-            self.element("caption", "caption", caption);
+            let caption = self.say(caption);
+            self.add(format_args!("<caption><span>{caption}</span></caption>\n"));
         }
         self.text.push_str("<thead><tr>");
         for column in &table.columns {
