@@ -31,7 +31,8 @@ const NAME: usize = 24;
 
 pub fn run(command: &Inspect, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
-    let report = command.report.as_deref().map(report_file).transpose()?;
+    let report = command.report.as_deref().map(|path| report_file(path, "inspect.html"));
+    let report = report.transpose()?;
     let settings = Settings::load(None, &overrides(command)?)?;
     check_stack(&command.columns.text, command.columns.stack)?;
     let files = files(command);

@@ -84,8 +84,8 @@ fn check_output(directory: &Path) -> Result<(), Usage> {
     }
 }
 
-/// The file that a report is written to: the one named, or one of the command's name in the directory named.
-fn report_file(path: &Path) -> Result<PathBuf, Usage> {
+/// The file that a report is written to: the one named, or `name` in the directory named.
+fn report_file(path: &Path, name: &str) -> Result<PathBuf, Usage> {
     let is_page = path
         .extension()
         .is_some_and(|extension| extension.eq_ignore_ascii_case("html"));
@@ -96,7 +96,7 @@ fn report_file(path: &Path) -> Result<PathBuf, Usage> {
         }
         false => {
             check_output(path)?;
-            Ok(path.join("inspect.html"))
+            Ok(path.join(name))
         }
     }
 }

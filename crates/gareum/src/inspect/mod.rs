@@ -5,9 +5,12 @@
 //! line), and changing data (`data::clean`).
 
 mod columns;
+mod examples;
+mod figures;
 mod findings;
 mod labels;
 mod lengths;
+mod meaning;
 #[cfg(test)]
 mod real_data;
 mod repeats;
@@ -17,7 +20,6 @@ mod sketch;
 mod traits;
 mod vocabulary;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -31,15 +33,14 @@ pub use traits::{TextTrait, TraitCount};
 pub use vocabulary::{LabelWord, LabelWords};
 
 use crate::data::{
-    ColumnRequest, DataError, FileFormat, FoundColumns, LabelColumns, LabelIndex, LabelMap, LabelSchema, Place,
-    RawLabel, ReadOptions, Records, Target, Task, infer, raw_label, same_text_key,
+    ColumnRequest, DataError, FileFormat, FoundColumns, LabelMap, LabelSchema, ReadOptions, Records, Target, Task,
 };
 use crate::tokens::{Tokenizer, TokenizerError};
+use examples::Examples;
+use meaning::{Meaning, meanings, similar};
 use repeats::{Compared, Neighbours};
 use scan::{Counts, DistinctLabels, Scan};
 
-/// Characters of a text that are shown.
-const SHOWN_CHARACTERS: usize = 160;
 /// Pieces of texts that a tokenizer does not know: how many are told.
 const SHOWN_UNKNOWN: usize = 10;
 /// Rows that are named for a finding.
@@ -302,101 +303,6 @@ fn resolve(records: &Records, request: &ColumnRequest, is_first: bool) -> Result
     }
 }
 
-/// What the different labels of a file mean.
-struct Meaning {
-    /// The file whose labels these are: itself, or the first one with labels.
-    schema_of: usize,
-    schema: Option<LabelSchema>,
-    separator: Option<String>,
-    /// What each label stands for; `None` for one that there should not be.
-    targets: Vec<Option<Target>>,
-    /// Equal for labels that mean the same.
-    numbers: Vec<u32>,
-}
-
-fn meanings(
-    files: &[InspectedFile],
-    scans: &[Scan],
-    options: &InspectOptions<'_>,
-) -> Result<Vec<Meaning>, InspectError> {
-    let mut meanings: Vec<Meaning> = Vec::new();
-    let mut numbers = HashMap::<String, u32>::new();
-    for (number, (file, scan)) in files.iter().zip(scans).enumerate() {
-        let Some(columns) = scan
-            .columns
-            .label
-            .as_ref()
-            .filter(|_| !scan.counts.labels.labels.is_empty())
-        else {
-            meanings.push(Meaning {
-                schema_of: number,
-                schema: None,
-                separator: None,
-                targets: Vec::new(),
-                numbers: Vec::new(),
-            });
-            continue;
-        };
-        let names = label_names(scan);
-        let first = meanings.iter().position(|meaning| meaning.schema.is_some());
-        let shared = first.filter(|first| file.is_measured_on || label_names(&scans[*first]) == names);
-        let labels: Vec<&RawLabel> = scan.counts.labels.labels.iter().collect();
-        let named_classes = match columns {
-            LabelColumns::Single(column) => scan.records.class_names(*column).map(LabelMap::from_names),
-            LabelColumns::Indicators(_) => None,
-        };
-        let map = options.label_map.or(named_classes.as_ref());
-        let asked = options.columns.label_separator.as_deref();
-        let (schema, separator) = match (shared.and_then(|first| meanings[first].schema.clone()), columns) {
-            (Some(schema), _) => (schema, asked.map(str::to_owned)),
-            (None, LabelColumns::Single(_)) => infer(&labels, options.task, asked, map),
-            (None, LabelColumns::Indicators(_)) => {
-                let task = Task::MultiLabel;
-                (LabelSchema { task, names }, None)
-            }
-        };
-        let index = LabelIndex::new(&schema, separator.as_deref(), map);
-        let place = || Place::new(&file.name, 0, 0, None);
-        let targets: Vec<Option<Target>> = labels.iter().map(|label| index.target(label, place).ok()).collect();
-        let mut number_of = |(label, target): (&&RawLabel, &Option<Target>)| {
-            let key = match target {
-                Some(target) => format!("{target:?}"),
-                None => format!("unknown {}", label.key()),
-            };
-            let next = numbers.len() as u32;
-            *numbers.entry(key).or_insert(next)
-        };
-        meanings.push(Meaning {
-            schema_of: shared.unwrap_or(number),
-            numbers: labels.iter().zip(&targets).map(&mut number_of).collect(),
-            schema: Some(schema),
-            separator,
-            targets,
-        });
-    }
-    Ok(meanings)
-}
-
-fn label_names(scan: &Scan) -> Vec<String> {
-    let positions = scan.columns.label.as_ref().map_or(&[][..], LabelColumns::positions);
-    let names = positions
-        .iter()
-        .map(|position| scan.records.columns()[*position].clone());
-    names.collect()
-}
-
-/// Labels that are the same but for case and blanks.
-fn similar(labels: &DistinctLabels) -> Vec<Vec<String>> {
-    let mut groups = BTreeMap::<String, Vec<String>>::new();
-    for label in labels.labels.iter().filter(|label| matches!(label, RawLabel::One(_))) {
-        groups
-            .entry(same_text_key(&label.shown(), None))
-            .or_default()
-            .push(label.shown());
-    }
-    groups.into_values().filter(|group| group.len() > 1).collect()
-}
-
 fn report(
     file: &InspectedFile,
     scan: Scan,
@@ -550,93 +456,6 @@ fn token_report(tally: scan::TokenTally, max_tokens: Option<usize>) -> Option<To
         texts_with_unknown: tally.texts_with_unknown,
         unknown_pieces: pieces,
     })
-}
-
-impl Repeats {
-    fn pairs_mut(&mut self) -> impl Iterator<Item = &mut Pair> {
-        let (exact, same, near) = (&mut self.exact, &mut self.same, &mut self.near);
-        exact
-            .examples
-            .iter_mut()
-            .chain(&mut exact.conflicts)
-            .chain(&mut same.examples)
-            .chain(&mut same.conflicts)
-            .chain(&mut near.examples)
-            .chain(&mut near.conflicts)
-    }
-}
-
-/// Rows that are shown with their texts, which are read a second time: the first pass kept none.
-struct Examples {
-    /// By file: text, label and what texts are compared by, of each row wanted.
-    rows: Vec<BTreeMap<u64, (String, String, String)>>,
-}
-
-impl Examples {
-    fn new(files: usize) -> Self {
-        Self {
-            rows: vec![BTreeMap::new(); files],
-        }
-    }
-
-    fn want(&mut self, first: usize, second: usize, pair: &Pair) {
-        self.rows[first].entry(pair.first).or_default();
-        self.rows[second].entry(pair.second).or_default();
-    }
-
-    fn read(&mut self, files: &[InspectedFile], options: &InspectOptions<'_>) -> Result<(), InspectError> {
-        for (number, (file, wanted)) in files.iter().zip(&mut self.rows).enumerate() {
-            let Some((last, _)) = wanted.last_key_value().map(|(row, _)| (*row, ())) else {
-                continue;
-            };
-            let mut records = open(file, options)?;
-            let columns = resolve(&records, &options.columns, number == 0)?;
-            while let Some(record) = records.next().transpose()? {
-                if let Some(kept) = wanted.get_mut(&record.row) {
-                    let mut texts = Vec::new();
-                    for input in &columns.inputs {
-                        if let Some(input) = input.read(&record, &records)? {
-                            texts.push(input.text);
-                            texts.extend(input.text_pair);
-                        }
-                    }
-                    let label = match &columns.label {
-                        Some(label) => raw_label(&record, label, &records)?,
-                        None => None,
-                    };
-                    let text = texts.join(" / ");
-                    let compared = same_text_key(&text, None);
-                    *kept = (
-                        shortened(&text),
-                        label.map_or(String::new(), |label| label.shown()),
-                        compared,
-                    );
-                }
-                if record.row >= last {
-                    break;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn fill(&self, first: usize, second: usize, pair: &mut Pair) {
-        if let (Some(one), Some(other)) = (self.rows[first].get(&pair.first), self.rows[second].get(&pair.second)) {
-            pair.texts = [one.0.clone(), other.0.clone()];
-            pair.labels = [one.1.clone(), other.1.clone()];
-            pair.likeness = pair.likeness.map(|_| sketch::likeness(&one.2, &other.2));
-        }
-    }
-}
-
-/// The start of a text that may be a whole book.
-fn shortened(text: &str) -> String {
-    let mut characters = text.trim().chars();
-    let mut start: String = characters.by_ref().take(SHOWN_CHARACTERS).collect();
-    if characters.next().is_some() {
-        start.push('…');
-    }
-    start
 }
 
 /// What a file is called that is no part of a known kind: its name without the folders.
