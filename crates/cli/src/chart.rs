@@ -192,8 +192,17 @@ mod tests {
 
     #[test]
     fn a_falling_line() {
-        let falling = chart(&[&[(0.0, 1.0), (10.0, 0.0)]], LEAST_WIDTH, false);
-        insta::assert_snapshot!(falling.join("\n").replace(' ', "."), @"");
+        let lines = chart(&[&[(0.0, 1.0), (10.0, 0.0)]], LEAST_WIDTH, false);
+        let [names, top, _, bottom] = lines.as_slice() else {
+            panic!("{lines:?}")
+        };
+        assert!(names.contains("━ loss"), "{names}");
+        let ends = |line: &str| {
+            let dots: Vec<char> = line.chars().skip(SIDE).collect();
+            [dots[0], dots[dots.len() - 1]].map(|letter| letter != '\u{2800}')
+        };
+        assert!(top.starts_with("  1.000 ") && bottom.starts_with("  0.000 "), "{lines:?}");
+        assert_eq!((ends(top), ends(bottom)), ([true, false], [false, true]), "{lines:?}");
     }
 
     #[test]

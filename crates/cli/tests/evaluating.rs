@@ -346,9 +346,7 @@ fn assert_tells(page: &str, metrics: &Value, names: &[&str]) {
 fn a_report_has_a_page_and_pictures() {
     let workspace = Workspace::with_base();
     let mut rows = noisy();
-    rows[3][0] += " <script>alert(1)</script>";
-    // A wrong label, for the row to be told of.
-    rows[3][1] = "neg".to_owned();
+    rows.iter_mut().for_each(|row| row[0] += " <script>alert(1)</script>");
     let header = ["text", "label", "<subject>"];
     workspace.write("noisy.csv", csv(&header, &rows));
     workspace.train("noisy.csv", "model", &["--epochs", "8"]);

@@ -1,6 +1,6 @@
 //! A run as a page: what came of it, how it got there, what it learnt from, and how good it is on rows that it has not seen.
 //!
-//! The last part is that of an evaluation (`evaluation/page.rs`).
+//! The last part is that of an evaluation (`evaluation/page/`).
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! An evaluation as a page: what `metrics.json` holds, to be looked at, and the curves behind it.
 //!
-//! Each part of the page is a file of `page/`; [`sections`] puts them in order, also for the page of a training run. Not here: the figures
+//! Each part of the page is a file; [`sections`] puts them in order, also for the page of a training run. Not here: the figures
 //! themselves (`metrics/`), and how a page is written (`report/`).
 
 pub(crate) mod confidence;
