@@ -201,7 +201,10 @@ mod tests {
             let dots: Vec<char> = line.chars().skip(SIDE).collect();
             [dots[0], dots[dots.len() - 1]].map(|letter| letter != '\u{2800}')
         };
-        assert!(top.starts_with("  1.000 ") && bottom.starts_with("  0.000 "), "{lines:?}");
+        assert!(
+            top.starts_with("  1.000 ") && bottom.starts_with("  0.000 "),
+            "{lines:?}"
+        );
         assert_eq!((ends(top), ends(bottom)), ([true, false], [false, true]), "{lines:?}");
     }
 

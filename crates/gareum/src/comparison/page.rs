@@ -73,10 +73,15 @@ impl Comparison {
         let tile = |standing: &Standing| Tile {
             name: words(format!("{} of `{}`", self.metric, standing.name)),
             value: data(number(standing.metrics.get(self.metric).copied().flatten())),
+            note: standing
+                .confidence_intervals
+                .of(self.metric)
+                .map(|Interval { low, high }| data(format!("{low:.4} – {high:.4}"))),
         };
         let rows = Tile {
             name: words("rows"),
             value: data(grouped(self.examples as u64)),
+            note: None,
         };
         let mut blocks = vec![
             Block::Tiles(std::iter::once(rows).chain(self.contestants.iter().map(tile)).collect()),
@@ -363,6 +368,7 @@ impl Comparison {
         let tile = |(name, count): &(&str, u64)| Tile {
             name: words(*name),
             value: data(grouped(*count)),
+            note: None,
         };
         tiles.iter().map(tile).collect()
     }

@@ -93,7 +93,11 @@ impl Report<'_> {
     }
 
     fn summary(&self, test: &[(String, f64)]) -> Section {
-        let tile = |name: Text, value: Text| Tile { name, value };
+        let tile = |name: Text, value: Text| Tile {
+            name,
+            value,
+            note: None,
+        };
         let number = |number: usize| data(number.to_string());
         let monitor = &self.sweep.monitor;
         let best = self.ranking.first().filter(|entry| entry.spread.is_some());
