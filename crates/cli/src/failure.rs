@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use gareum::bench::BenchError;
 use gareum::comparison::ComparisonError;
+use gareum::compress::CompressError;
 use gareum::data::DataError;
 use gareum::hub::HubError;
 use gareum::inspect::InspectError;
@@ -81,6 +82,13 @@ fn is_input(error: &anyhow::Error) -> bool {
         PredictError::Tensor(_) => false,
         _ => true,
     };
+    let is_comparison_input = |error: &ComparisonError| match error {
+        ComparisonError::Predict(error) => is_predict_input(error),
+        ComparisonError::Model(error) => is_model_input(error),
+        ComparisonError::Data(error) => is_data_input(error),
+        ComparisonError::Metrics(_) => false,
+        _ => true,
+    };
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<TrainError>() {
             return is_train_input(error);
@@ -95,11 +103,12 @@ fn is_input(error: &anyhow::Error) -> bool {
             };
         }
         if let Some(error) = cause.downcast_ref::<ComparisonError>() {
+            return is_comparison_input(error);
+        }
+        if let Some(error) = cause.downcast_ref::<CompressError>() {
             return match error {
-                ComparisonError::Predict(error) => is_predict_input(error),
-                ComparisonError::Model(error) => is_model_input(error),
-                ComparisonError::Data(error) => is_data_input(error),
-                ComparisonError::Metrics(_) => false,
+                CompressError::Predict(error) => is_predict_input(error),
+                CompressError::Comparison(error) => is_comparison_input(error),
                 _ => true,
             };
         }

@@ -41,13 +41,14 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
     let mut observe = |event: Event<'_>| match event {
         Event::Rows(done, _) => bar.set_position(done as u64),
         Event::Judged(judgement, kept) => bar.suspend(|| {
-            let verdict = if judgement.passed { "passed" } else { "not passed" };
+            let (drop, flipped) = (-100.0 * judgement.drop, 100.0 * judgement.flipped);
             display.note(format_args!(
-                "{kept} groups of weights kept as they are: {} by {:+.2} points, {:.2} % of labels changed: {verdict}",
-                "macro_f1",
-                -100.0 * judgement.drop,
-                100.0 * judgement.flipped
+                "{kept} groups of weights left wide: {drop:+.2} points, {flipped:.2} % of labels changed"
             ));
+            display.note(match judgement.passed {
+                true => "the gate is passed",
+                false => "the gate is not passed",
+            });
         }),
     };
     let compressed = to_int8(&source, command.precision.into(), gate, command.auto, &mut observe)?;

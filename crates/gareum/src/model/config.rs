@@ -472,12 +472,15 @@ impl ModelConfig {
             found: model_type.to_owned(),
             supported: Family::MODEL_TYPES.map(|(name, _)| name).join(", "),
         })?;
-        if keys
-            .present(quantization::KEY)
-            .is_some_and(|found| !quantization::is_known(found))
+        if let Some(found) = keys.present(quantization::KEY)
+            && !quantization::is_known(found)
         {
-            let expected = "compressed-tensors in the format int-quantized (other quantised weights are not read: take the model that they were made of)";
-            return Err(keys.error(quantization::KEY, expected));
+            return Err(ModelError::Config {
+                path: path.to_owned(),
+                key: quantization::KEY.to_owned(),
+                found: quantization::shown(found),
+                expected: quantization::EXPECTED.to_owned(),
+            });
         }
         let mut parsed = family.read(&keys)?;
         let heads = parsed.num_attention_heads;

@@ -107,3 +107,16 @@ fn description(kept: &[String]) -> Value {
 pub(super) fn is_known(description: &Value) -> bool {
     description["quant_method"] == "compressed-tensors" && description["format"] == "int-quantized"
 }
+
+/// What is read, in words.
+pub(super) const EXPECTED: &str =
+    "compressed-tensors in the format int-quantized (others are not read: take the model that they were made of)";
+
+/// A description in short.
+pub(super) fn shown(description: &Value) -> String {
+    let word = |key: &str| description[key].as_str().unwrap_or("(none)").to_owned();
+    match description.get("format") {
+        Some(_) => format!("{} in the format {}", word("quant_method"), word("format")),
+        None => word("quant_method"),
+    }
+}

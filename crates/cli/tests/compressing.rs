@@ -1,0 +1,219 @@
+//! `gareum compress`, end to end.
+
+mod workspace;
+
+use serde_json::{Value, json};
+use workspace::{Workspace, csv, json_lines, reviews};
+
+fn number(value: &Value) -> f64 {
+    value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
+}
+
+/// With a model of the reviews that has learned.
+fn trained() -> Workspace {
+    let workspace = Workspace::with_base();
+    workspace.train("reviews.csv", "model", &["--epochs", "8"]);
+    workspace
+}
+
+fn scores(workspace: &Workspace, model: &str) -> Vec<Value> {
+    workspace.succeed(&[
+        "predict",
+        "--model",
+        model,
+        "--input",
+        "reviews.csv",
+        "--output",
+        "out.jsonl",
+    ]);
+    json_lines(&workspace.text("out.jsonl"))
+        .into_iter()
+        .map(|row| row["scores"].clone())
+        .collect()
+}
+
+#[test]
+fn eight_bits_say_the_same() {
+    let workspace = trained();
+    let compress = [
+        "compress", "--to", "int8", "--model", "model", "--output", "small", "--json",
+    ];
+    let report = workspace
+        .succeed(&[&compress[..], &["--data", "reviews.csv"]].concat())
+        .json();
+    assert_eq!(workspace.json("small/compression.json"), report);
+    assert_eq!(report["judgement"]["passed"], true);
+    let standings = &report["comparison"]["contestants"];
+    let bytes = |index: usize| number(&standings[index]["cost"]["disk_bytes"]);
+    let on_disk = |model: &str| {
+        std::fs::metadata(workspace.path(model).join("model.safetensors"))
+            .unwrap()
+            .len()
+    };
+    assert!(bytes(1) < 0.6 * bytes(0), "{standings}");
+    // Headers are not counted.
+    assert!((on_disk("small") as f64 - bytes(1)).abs() < 4096.0);
+
+    // What was judged is what is read again, to the bit, and it is near the original.
+    let evaluate = ["evaluate", "--data", "reviews.csv", "--json", "--model"];
+    let again = workspace.succeed(&[&evaluate[..], &["small"]].concat()).json();
+    for metric in ["accuracy", "macro_f1", "log_loss", "brier_score_loss"] {
+        assert_eq!(again[metric], standings[1]["metrics"][metric], "{metric}");
+    }
+    let shift = |one: &Value, other: &Value| (number(&one["pos"]) - number(&other["pos"])).abs();
+    let (before, after) = (scores(&workspace, "model"), scores(&workspace, "small"));
+    let shifts: Vec<f64> = before
+        .iter()
+        .zip(&after)
+        .map(|(one, other)| shift(one, other))
+        .collect();
+    let mean = shifts.iter().sum::<f64>() / shifts.len() as f64;
+    assert!(mean > 0.0 && mean < 0.02, "{mean}");
+    assert!((mean - number(&report["judgement"]["shift"]["mean"])).abs() < 1e-9);
+
+    // Its config says how it is to be read, and it can be compared and trained on.
+    let config = workspace.json("small/config.json");
+    assert_eq!(config["quantization_config"]["format"], "int-quantized");
+    assert_eq!(config["quantization_config"]["ignore"], json!([]));
+    workspace.succeed(&["compare", "model", "small", "--data", "reviews.csv"]);
+    workspace.train("reviews.csv", "again", &["--model", "small", "--epochs", "1"]);
+    assert_eq!(workspace.json("again/config.json")["quantization_config"], Value::Null);
+    assert!(on_disk("again") > on_disk("small"));
+}
+
+/// Without AVX-512 there are other instructions, but the same integers.
+#[test]
+fn instructions_change_next_to_nothing() {
+    let mut workspace = trained();
+    workspace.succeed(&[
+        "compress",
+        "--to",
+        "int8",
+        "--model",
+        "model",
+        "--output",
+        "small",
+        "--data",
+        "reviews.csv",
+        "--precision",
+        "f32",
+    ]);
+    let best = scores(&workspace, "small");
+    for instructions in ["avx2", "portable"] {
+        workspace.environment = vec![("GAREUM_CPU", instructions.to_owned())];
+        for (one, other) in best.iter().zip(&scores(&workspace, "small")) {
+            let difference = (number(&one["pos"]) - number(&other["pos"])).abs();
+            assert!(difference < 2e-3, "{instructions}: {difference}");
+        }
+    }
+}
+
+/// A regression that fits its rows closely: any other weights fit them less well.
+#[test]
+fn a_gate_fails_closed_and_opens_for_what_is_kept() {
+    let workspace = Workspace::with_base();
+    let stars = |row: Vec<String>| vec![row[0].clone(), (if row[1] == "pos" { "4.5" } else { "0.5" }).to_owned()];
+    let rows: Vec<Vec<String>> = reviews().into_iter().map(stars).collect();
+    workspace.write("stars.csv", csv(&["text", "label"], &rows));
+    workspace.train("stars.csv", "model", &["--epochs", "20", "--set", "task=regression"]);
+    let compress = [
+        "compress",
+        "--to",
+        "int8",
+        "--model",
+        "model",
+        "--output",
+        "small",
+        "--data",
+        "stars.csv",
+        "--gate",
+        "0,0",
+        "--json",
+    ];
+    let refused = workspace.run(&compress);
+    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    let report = refused.json();
+    assert_eq!(report["judgement"]["passed"], false);
+    assert!(number(&report["judgement"]["drop"]) > 0.0, "{report}");
+    assert!(refused.stderr.contains("nothing was written") && !workspace.path("small").exists());
+
+    let report = workspace.succeed(&[&compress[..], &["--auto"]].concat()).json();
+    assert_eq!(report["judgement"]["passed"], true);
+    assert!(number(&report["judgement"]["drop"]) <= 0.0, "{report}");
+    let kept = report["kept"].as_array().unwrap();
+    assert!(!kept.is_empty() && number(&report["share"]) < 1.0);
+    // Read again, the same weights are wide.
+    let config = workspace.json("small/config.json");
+    let ignored = config["quantization_config"]["ignore"].as_array().unwrap();
+    assert_eq!(ignored.len(), kept.len());
+    let evaluate = ["evaluate", "--model", "small", "--data", "stars.csv", "--json"];
+    let again = workspace.succeed(&evaluate).json();
+    assert_eq!(again["rmse"], report["comparison"]["contestants"][1]["metrics"]["rmse"]);
+}
+
+#[test]
+fn the_rows_of_its_own_run_are_the_default() {
+    let workspace = trained();
+    let compress = ["compress", "--to", "int8", "--model", "model", "--output", "small"];
+    let finished = workspace.succeed(&compress);
+    assert!(
+        finished.stderr.contains("validation rows of the model's own run"),
+        "{}",
+        finished.stderr
+    );
+}
+
+#[test]
+fn what_cannot_be_compressed_is_named() {
+    let workspace = trained();
+    let fail = |more: &[&str]| workspace.fail(&[&["compress", "--to", "int8", "--quiet"], more].concat());
+    let data = ["--data", "reviews.csv"];
+    insta::assert_snapshot!(
+        "compress_gate",
+        fail(&[&data[..], &["--model", "model", "--output", "small", "--gate", "half"]].concat())
+    );
+    insta::assert_snapshot!(
+        "compress_in_place",
+        fail(&[&data[..], &["--model", "model", "--output", "model"]].concat())
+    );
+    insta::assert_snapshot!(
+        "compress_base",
+        fail(&[&data[..], &["--model", "base", "--output", "small"]].concat())
+    );
+    workspace.succeed(&[
+        "compress",
+        "--to",
+        "int8",
+        "--model",
+        "model",
+        "--output",
+        "small",
+        "--data",
+        "reviews.csv",
+    ]);
+    insta::assert_snapshot!(
+        "compress_twice",
+        fail(&[&data[..], &["--model", "small", "--output", "smaller"]].concat())
+    );
+    // Integers whose scales are gone, or of which there are too few.
+    let config = workspace.text("small/config.json");
+    workspace.write("small/config.json", config.replace("int-quantized", "pack-quantized"));
+    insta::assert_snapshot!(
+        "compress_other_format",
+        workspace.fail(&["predict", "--model", "small", "--input", "reviews.csv", "--quiet"])
+    );
+    workspace.write("small/config.json", config);
+    let weights = workspace.bytes("small/model.safetensors");
+    let needle = b"query.weight_scale";
+    let place = weights
+        .windows(needle.len())
+        .position(|window| window == needle)
+        .unwrap();
+    let mut hidden = weights;
+    hidden[place..][..needle.len()].copy_from_slice(b"query.weight_other");
+    workspace.write("small/model.safetensors", hidden);
+    insta::assert_snapshot!(
+        "compress_no_scale",
+        workspace.fail(&["predict", "--model", "small", "--input", "reviews.csv", "--quiet"])
+    );
+}
