@@ -236,7 +236,7 @@ fn print_figures(display: Display, comparison: &Comparison) {
         .max()
         .unwrap_or(0);
     let shown = headlines(comparison.task);
-    let mut header = format!("{}", display.left("model", width.max(columns(&display.text("model")))));
+    let mut header = display.left("model", width.max(columns(&display.text("model"))));
     let width = columns(&header);
     for name in shown {
         header += &format!("  {name:>23}");

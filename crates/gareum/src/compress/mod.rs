@@ -74,7 +74,7 @@ pub enum CompressError {
     Predict(#[from] PredictError),
     /// It cannot be measured.
     #[error(transparent)]
-    Comparison(#[from] ComparisonError),
+    Comparison(Box<ComparisonError>),
     /// It is so already.
     #[error("{}: the model is of 8 bits already\nhint: take the model that it was made of", .0.display())]
     IsInt8(PathBuf),
@@ -86,9 +86,15 @@ impl From<ModelError> for CompressError {
     }
 }
 
+impl From<ComparisonError> for CompressError {
+    fn from(error: ComparisonError) -> Self {
+        Self::Comparison(Box::new(error))
+    }
+}
+
 impl From<MetricsError> for CompressError {
     fn from(error: MetricsError) -> Self {
-        Self::Comparison(error.into())
+        ComparisonError::from(error).into()
     }
 }
 

@@ -151,7 +151,7 @@ impl Plan {
             flatten(&seen, "", &mut flat);
             flat.retain(|key, _| {
                 let is_part = |part: &&str| key == *part || key.starts_with(&format!("{part}."));
-                !NOT_COMPARED.iter().any(|part| is_part(&part))
+                !NOT_COMPARED.iter().any(|part| is_part(part))
             });
             flat
         };
