@@ -396,8 +396,7 @@ mod tests {
             "sweep.parameters.train.batch_size is [8,32] now and was [8,16]",
             "the fingerprint of the data is \"def\" now and was \"abc\"",
         ] {
-            let expected = expected.replace("0.00002", "2e-5").replace("0.00001", "1e-5");
-            assert!(different.contains(&expected), "{expected}: {different}");
+            assert!(different.contains(expected), "{expected}: {different}");
         }
         // What a process may take changes no result.
         let memory = ("train.memory".to_owned(), Value::String("9GiB".to_owned()));
