@@ -21,7 +21,7 @@ const COLOURED: usize = 6;
 const MOST_ROWS: usize = 30;
 
 /// From this factor between the largest and the smallest value on, a list of numbers lies on a logarithmic axis.
-const WIDE: f64 = 5.0;
+const WIDE: f64 = 4.0;
 
 /// Ticks that have room.
 const MOST_TICKS: usize = 8;
@@ -190,7 +190,7 @@ impl Report<'_> {
                 Some("a validation file of its own (data.validation) makes them comparable"),
             ));
         }
-        if let Some(edge) = self.at_an_end() {
+        for edge in self.at_an_end() {
             let text =
                 format!("the best `{edge}` lies at the end of what was tried: values beyond it may be better still");
             notices.push(notice(Level::Note, text, None));
@@ -202,30 +202,29 @@ impl Report<'_> {
         notices
     }
 
-    /// A parameter of numbers whose best value is the smallest or the largest that was tried.
-    fn at_an_end(&self) -> Option<&str> {
-        let best = self.ranking.first().filter(|entry| entry.spread.is_some())?.best;
-        self.plan.keys().into_iter().find(|key| {
-            if Plan::is_seed(key) || *key == "data.train_share" || self.candidates_count(key) < 3 {
-                return false;
-            }
-            let numbers: Vec<f64> = self
-                .sweep
-                .trials
-                .iter()
-                .filter_map(|trial| number(trial, key))
-                .collect();
-            let all_numbers = numbers.len() == self.sweep.trials.len();
-            let Some(own) = number(best, key).filter(|_| all_numbers) else {
+    /// Parameters of numbers whose best value is the smallest or the largest that was tried.
+    fn at_an_end(&self) -> Vec<&str> {
+        let Some(best) = self.ranking.first().filter(|entry| entry.spread.is_some()) else {
+            return Vec::new();
+        };
+        let is_at_end = |key: &&str| {
+            let numbers = self.sweep.trials.iter().map(|trial| number(trial, key));
+            let numbers: Option<Vec<f64>> = numbers.collect();
+            let (Some(numbers), Some(own)) = (numbers, number(best.best, key)) else {
                 return false;
             };
-            match self.plan.sweep.parameters.0.get(*key) {
-                Some(Candidates::Values(_)) => {
-                    numbers.iter().all(|number| *number >= own) || numbers.iter().all(|number| *number <= own)
-                }
-                _ => false,
-            }
-        })
+            numbers.iter().all(|number| *number >= own) || numbers.iter().all(|number| *number <= own)
+        };
+        let is_meant = |key: &&str| {
+            let is_other = Plan::is_seed(key) || *key == "data.train_share";
+            !is_other && is_list(self.plan, key) && self.candidates_count(key) > 2
+        };
+        self.plan
+            .keys()
+            .into_iter()
+            .filter(is_meant)
+            .filter(is_at_end)
+            .collect()
     }
 
     fn candidates_count(&self, key: &str) -> usize {

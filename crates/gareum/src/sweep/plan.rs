@@ -150,7 +150,7 @@ impl Plan {
             let mut flat = Map::new();
             flatten(&seen, "", &mut flat);
             flat.retain(|key, _| {
-                let is_part = |part: &&str| key == *part || key.starts_with(&format!("{part}."));
+                let is_part = |part: &str| key == part || key.starts_with(&format!("{part}."));
                 !NOT_COMPARED.iter().any(|part| is_part(part))
             });
             flat

@@ -192,7 +192,7 @@ impl Runner<'_> {
         let log = File::options().create(true).append(true).open(&output);
         let log = log.with_context(|| output.display().to_string())?;
         let output_start = log.metadata().map_or(0, |metadata| metadata.len());
-        let mut command = Command::new(std::env::current_exe().context("the program's own file")?);
+        let mut command = Command::new(own_program()?);
         command
             .arg("train")
             .arg(&file)
@@ -318,6 +318,17 @@ impl Running {
 fn fail(trial: &mut TrialRecord, reason: String) {
     trial.state = TrialState::Failed;
     trial.error = Some(reason);
+}
+
+/// This program. Its file may have been replaced by another version since the sweep began; Linux still has it under another name.
+fn own_program() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe().context("the program's own file")?;
+    let running = Path::new("/proc/self/exe");
+    Ok(if !program.exists() && running.exists() {
+        running.to_owned()
+    } else {
+        program
+    })
 }
 
 /// The signal that ended a trial.
