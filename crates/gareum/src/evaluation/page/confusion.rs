@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Confused, Judged, Report};
+use super::super::{Confused, ExampleShown, Judged, Report};
 use super::excerpt;
 use crate::data::Task;
 use crate::report::plots::{HeatMap, ValueFormat};
@@ -147,26 +147,24 @@ fn matrix_figure(judged: &Judged<'_>, counts: &Counts) -> Option<Figure> {
     })
 }
 
-/// One row for each example; pair and count stand at the first.
+/// A row for each pair, and below it one for each of its examples: both in one column, or texts would not be seen on a narrow screen.
 fn pairs_table(confused: &[Confused], task: Task) -> Table {
     let rows = confused.iter().flat_map(|pair| {
-        pair.examples.iter().enumerate().map(move |(place, example)| {
-            let pair_cells = match place {
-                0 => [
-                    data(&pair.label),
-                    data(&pair.predicted),
-                    data(format!("{} ({:.1} %)", grouped(pair.count as u64), 100.0 * pair.share)),
-                ],
-                _ => [data(""), data(""), data("")],
-            };
-            let mut row = pair_cells.to_vec();
-            row.extend([
+        let of_pair = vec![
+            words(format!("`{}` → `{}`", pair.label, pair.predicted)),
+            data(format!("{} ({:.1} %)", grouped(pair.count as u64), 100.0 * pair.share)),
+            data(""),
+            data(""),
+        ];
+        let of_example = |example: &ExampleShown| {
+            vec![
                 excerpt(&example.text, example.text_pair.as_deref()),
-                data(grouped(example.row)),
+                data(""),
                 data(format!("{:.3}", example.score)),
-            ]);
-            row
-        })
+                data(grouped(example.row)),
+            ]
+        };
+        std::iter::once(of_pair).chain(pair.examples.iter().map(of_example))
     });
     Table {
         caption: Some(words(match task {
@@ -174,12 +172,10 @@ fn pairs_table(confused: &[Confused], task: Task) -> Table {
             _ => "The pairs that are confused most, with the examples that the model is surest of",
         })),
         columns: vec![
-            Column::Text(words("it is")),
-            Column::Text(words("predicted")),
+            Column::Long(words("it is → predicted")),
             Column::Number(words("rows (of the label)")),
-            Column::Long(words("example")),
-            Column::Number(words("row")),
             Column::Number(words("score")),
+            Column::Number(words("row")),
         ],
         rows: rows.collect(),
     }

@@ -19,23 +19,20 @@ pub(crate) fn section(report: &Report, task: Task) -> Option<Section> {
     let row = |mistake: &Mistake| {
         let mut row = vec![
             data(grouped(mistake.example.row)),
+            excerpt(&mistake.example.text, mistake.example.text_pair.as_deref()),
             data(format!("{:.3}", mistake.confidence)),
         ];
         row.extend(is_multi.then(|| data(mistake.label.clone().unwrap_or_default())));
-        row.extend([
-            data(said(&mistake.truth)),
-            data(said(&mistake.predicted)),
-            excerpt(&mistake.example.text, mistake.example.text_pair.as_deref()),
-        ]);
+        row.extend([data(said(&mistake.truth)), data(said(&mistake.predicted))]);
         row
     };
-    let mut columns = vec![Column::Number(words("row")), Column::Number(words(first))];
-    columns.extend(is_multi.then(|| Column::Text(words("wrong label"))));
-    columns.extend([
-        Column::Text(words("it is")),
-        Column::Text(words("predicted")),
+    let mut columns = vec![
+        Column::Number(words("row")),
         Column::Long(words("text")),
-    ]);
+        Column::Number(words(first)),
+    ];
+    columns.extend(is_multi.then(|| Column::Text(words("wrong label"))));
+    columns.extend([Column::Text(words("it is")), Column::Text(words("predicted"))]);
     let note = match task {
         Task::Regression => "Where the predicted number is farthest from the true one.",
         _ => "Where the model is sure and wrong, the label in the data is worth a second look.",
