@@ -529,7 +529,7 @@ mod from_outside {
             let entries = std::fs::read_dir(workspace.path(trial)).into_iter().flatten().flatten();
             entries.map(|entry| entry.path()).any(|path| is_whole(&path))
         };
-        while !trials.iter().any(|trial| has_one(trial)) {
+        while !trials.iter().any(&has_one) {
             assert!(
                 child.try_wait().unwrap().is_none(),
                 "ended before a checkpoint of {trials:?}"
