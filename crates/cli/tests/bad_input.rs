@@ -281,7 +281,7 @@ fn settings_that_are_wrong() {
     ");
     assert_snapshot!(settings("[trian]\nepochs = 3\n"), @"
     exit 2
-    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`
+    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`, `sweep`
     hint: did you mean `train`?
     ");
     assert_snapshot!(settings("[train]\nepochs = \"three\"\n"), @r#"
@@ -317,7 +317,7 @@ fn settings_that_are_wrong() {
         ");
     assert_snapshot!(train_with(&["--set", "learning_rate=1e-5"]), @"
     exit 2
-    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`
+    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`, `sweep`
     hint: did you mean `train.learning_rate`?
     ");
     assert_snapshot!(settings("[train]\nmax_length = 64\n"), @"
@@ -568,10 +568,10 @@ fn bases_whose_parts_do_not_fit() {
         exit 2
         error: base/config.json: `position_embedding_type` is "relative_key", expected "absolute" or nothing
         "#);
-    assert_snapshot!(configure("quantization_config", json!({"quant_method": "bitsandbytes"})), @r#"
+    assert_snapshot!(configure("quantization_config", json!({"quant_method": "bitsandbytes"})), @"
     exit 2
-    error: base/config.json: `quantization_config` is {"quant_method":"bitsandbytes"}, expected nothing (quantised weights are not read: take the model that they were made of)
-    "#);
+    error: base/config.json: `quantization_config` is bitsandbytes, expected compressed-tensors in the format int-quantized (others are not read: take the model that they were made of)
+    ");
     let workspace = Workspace::with_base();
     let vocabulary = workspace.text("base/vocab.txt") + "more\n";
     workspace.write("base/vocab.txt", vocabulary);
@@ -928,7 +928,7 @@ fn what_cannot_be_inspected() {
     ");
     assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--set", "data.txt=x"]), @r#"
     exit 2
-    error: data.txt = "x": unknown field `txt`, expected one of `train`, `validation`, `test`, `text`, `stack`, `text_pair`, `label`, `label_separator`, `label_map`, `group`, `header`, `delimiter`, `quoting`, `encoding`, `normalize`, `split`, `stratify`, `drop_duplicates`, `conflicts`, `seed`
+    error: data.txt = "x": unknown field `txt`, expected one of `train`, `validation`, `test`, `text`, `stack`, `text_pair`, `label`, `label_separator`, `label_map`, `group`, `header`, `delimiter`, `quoting`, `encoding`, `normalize`, `split`, `stratify`, `train_share`, `drop_duplicates`, `conflicts`, `seed`
     hint: did you mean `text`?
     "#);
     assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "base", "--model", "base"]), @"

@@ -151,9 +151,13 @@ fn help_of_the_program() {
       init        설정, 예제 데이터, README가 든 프로젝트 폴더를 만듭니다
       inspect     학습하기 전에 라벨 데이터가 어떤지 알려 줍니다: 라벨, 길이, 중복, 누출, 결함
       train       라벨이 붙은 텍스트로 체크포인트를 미세 조정합니다
+      sweep       설정을 여러 가지로 바꿔 학습하고 결과를 견주어 가장 좋은 설정을 남깁니다
       evaluate    라벨이 붙은 텍스트로 모델을 평가합니다
+      compare     모델과 예측 파일을 같은 행으로 비교합니다: 어느 쪽이 나은지, 우연은 아닌지, 어떤 행이
+                  달라졌는지
       calibrate   라벨이 붙은 텍스트로 모델의 온도와 임계값을 맞추어 모델과 함께 저장합니다
       predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
+      compress    같은 일을 하는 더 작고 빠른 모델을 만듭니다. 기준을 넘지 못하면 쓰지 않습니다
       merge       어댑터를 기반 모델과 합쳐 일반 모델로 만듭니다
       bench       이 컴퓨터에서 모델이 얼마나 빠른지, 프로세서가 어디까지 낼 수 있는지 측정합니다
       doctor      이 컴퓨터의 사양과 gareum이 쓰는 방식, 더 낫게 할 점을 알려 줍니다
@@ -192,41 +196,43 @@ fn help_of_a_command() {
                      파일]
 
     옵션:
-          --model <DIR|NAME>     학습을 시작할 체크포인트: 디렉터리(config.json, model.safetensors 또는
-                                 pytorch_model.bin, tokenizer.json 또는 vocab.txt), 또는 klue/bert-base
-                                 같은 허브 저장소 이름
-          --revision <REVISION>  허브 저장소의 브랜치, 태그 또는 커밋 [기본값: main]
-          --train <FILE>         학습할 라벨 데이터: csv, tsv, json, jsonl(.gz도 가능), parquet, 또는
-                                 hf://소유자/이름/서브셋/분할
-          --validation <FILE>    가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
-          --test <FILE>          결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
-          --text <COLUMN>        텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
-                                 감지]
-          --stack                --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
-          --text-pair <COLUMN>   텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
-          --label <COLUMN>       라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
-                                 감지]
-          --label-map <FILE>     라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는 JSON
-                                 객체
-          --no-header            파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
-          --group <COLUMN>       값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
-                                 없음]
-          --epochs <N>           학습 데이터를 반복하는 횟수 (에포크)
-          --memory <SIZE>        프로세스가 쓸 수 있는 메모리 (예: 2.5GiB). 배치를 그에 맞게 나눕니다
-                                 [기본값: 남은 메모리]
-      -o, --output <DIR>         학습한 모델을 저장할 디렉터리
-          --reset-head           다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
-          --allow-generator      ELECTRA의 생성기도 학습합니다. 판별기보다 분류 성능이 낮습니다
-          --set <KEY=VALUE>      설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
-          --resume [<DIR>]       checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
-                                 학습합니다 (기본값: 출력 디렉터리)
-          --seeds <N>            train.seed부터 이만큼의 시드로 학습해 각각 출력 디렉터리 아래의 제
-                                 디렉터리에 저장하고 평균과 편차를 알려 줍니다. --resume을 주면 있던
-                                 것에서 이어 갑니다
-          --dry-run              학습에 들 메모리와 시간을 추정값과 몇 스텝의 실행으로 알려 줍니다.
-                                 아무것도 저장하지 않습니다
-      -h, --help                 도움말을 보여 줍니다
-      -V, --version              버전을 보여 줍니다
+          --model <DIR|NAME>      학습을 시작할 체크포인트: 디렉터리(config.json, model.safetensors 또는
+                                  pytorch_model.bin, tokenizer.json 또는 vocab.txt), 또는 klue/bert-base
+                                  같은 허브 저장소 이름
+          --revision <REVISION>   허브 저장소의 브랜치, 태그 또는 커밋 [기본값: main]
+          --train <FILE>          학습할 라벨 데이터: csv, tsv, json, jsonl(.gz도 가능), parquet, 또는
+                                  hf://소유자/이름/서브셋/분할
+          --validation <FILE>     가장 좋은 가중치를 고를 검증 데이터 [기본값: --train에서 나눔]
+          --test <FILE>           결과를 평가할 테스트 데이터 [기본값: --train에서 나눔]
+          --text <COLUMN>         텍스트 열. --stack 옵션과 함께 여러 번 줄 수 있습니다 [기본값: 자동
+                                  감지]
+          --stack                 --text 열마다 예제를 하나씩 만들고 그 행의 라벨을 붙입니다
+          --text-pair <COLUMN>    텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
+          --label <COLUMN>        라벨 열. 라벨마다 0/1 열이 따로 있으면 여러 번 씁니다 [기본값: 자동
+                                  감지]
+          --label-map <FILE>      라벨 이름이 든 파일: `0,negative` 같은 행, 한 줄에 이름 하나, 또는
+                                  JSON 객체
+          --no-header             파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다
+          --group <COLUMN>        값이 같은 행(같은 사용자, 같은 문서)을 한 부분에 모아 두는 열 [기본값:
+                                  없음]
+          --epochs <N>            학습 데이터를 반복하는 횟수 (에포크)
+          --memory <SIZE>         프로세스가 쓸 수 있는 메모리 (예: 2.5GiB). 배치를 그에 맞게 나눕니다
+                                  [기본값: 남은 메모리]
+          --reset-head            다른 라벨로 학습된 분류 헤드를 새것으로 바꿉니다
+          --allow-generator       ELECTRA의 생성기도 학습합니다. 판별기보다 분류 성능이 낮습니다
+          --set <KEY=VALUE>       설정 하나를 바꿉니다. 여러 번 쓸 수 있습니다
+      -o, --output <DIR>          학습한 모델을 저장할 디렉터리
+          --resume [<DIR>]        checkpoint-N 디렉터리, 또는 디렉터리 안의 최신 체크포인트에서 이어서
+                                  학습합니다 (기본값: 출력 디렉터리)
+          --pause-after <EPOCHS>  이만큼의 에포크 뒤에 체크포인트를 남기고 멈춥니다. --resume으로 이어서
+                                  합니다. 학습률은 전체 학습 일정대로 줄어듭니다
+          --seeds <N>             train.seed부터 이만큼의 시드로 학습해 각각 출력 디렉터리 아래의 제
+                                  디렉터리에 저장하고 평균과 편차를 알려 줍니다. --resume을 주면 있던
+                                  것에서 이어 갑니다
+          --dry-run               학습에 들 메모리와 시간을 추정값과 몇 스텝의 실행으로 알려 줍니다.
+                                  아무것도 저장하지 않습니다
+      -h, --help                  도움말을 보여 줍니다
+      -V, --version               버전을 보여 줍니다
 
     공통 옵션:
       -q, --quiet            진행 상황과 알림을 생략하고 결과와 오류만 보여 줍니다
@@ -305,6 +311,7 @@ fn a_run_from_training_to_prediction() {
         모든 행을 `neg` 라벨로 예측합니다. 지금 train.learning_rate: 3e-2. 이 값을 바꾸거나, train.warmup_ratio를 높이거나, train.class_weights를 balanced로 두세요
         22스텝, [N]초: 초당 예제 [N]개, 토큰 [N]개, 최대 메모리 [N] GiB
         저장 위치: model
+        보고서: model/report/index.html
         ");
         assert!(trained.stderr.contains("지금까지 최고"), "{}", trained.stderr);
         assert!(trained.stdout.contains("macro avg"), "{}", trained.stdout);

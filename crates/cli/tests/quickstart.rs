@@ -5,7 +5,7 @@ mod workspace;
 use serde_json::Value;
 use workspace::Workspace;
 
-/// Runs it and returns what it said, the test accuracy and the labels that its model gives to two texts.
+/// Runs it and returns what it said on both streams, the test accuracy and the labels that its model gives to two texts.
 fn quickstart(language: &str, texts: &str) -> (String, f64, Vec<Value>) {
     let workspace = Workspace::new();
     let finished = workspace.succeed(&["quickstart", "--lang", language]);
@@ -17,7 +17,11 @@ fn quickstart(language: &str, texts: &str) -> (String, f64, Vec<Value>) {
         .into_iter()
         .map(|row| row["label"].clone())
         .collect();
-    (finished.stdout, metrics["test"]["accuracy"].as_f64().unwrap(), labels)
+    (
+        finished.stdout + &finished.stderr,
+        metrics["test"]["accuracy"].as_f64().unwrap(),
+        labels,
+    )
 }
 
 fn assert_said(stdout: &str, expected: &[&str]) {
