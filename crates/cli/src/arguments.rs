@@ -350,6 +350,9 @@ pub struct Compress {
     /// If the gate does not let the model pass, keep the weights that matter most as they are, more and more of them, until it does
     #[arg(long)]
     pub auto: bool,
+    /// Leave embeddings as they are: the model is larger, but transformers opens it with the package compressed-tensors
+    #[arg(long)]
+    pub wide_embeddings: bool,
     /// What everything but the products is computed in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use gareum::compress::{Event, Gate, Judgement, Report, Source, to_int8};
+use gareum::compress::{Event, Gate, Int8Options, Judgement, Report, Source, to_int8};
 use gareum::data::{Dataset, Example};
 use gareum::files;
 use gareum::machine::readable_bytes;
@@ -51,7 +51,13 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
             });
         }),
     };
-    let compressed = to_int8(&source, command.precision.into(), gate, command.auto, &mut observe)?;
+    let options = Int8Options {
+        precision: command.precision.into(),
+        gate,
+        is_automatic: command.auto,
+        keeps_embeddings: command.wide_embeddings,
+    };
+    let compressed = to_int8(&source, &options, &mut observe)?;
     bar.finish_and_clear();
     let json = serde_json::to_string_pretty(&compressed.report)?;
     if compressed.report.judgement.passed {

@@ -15,19 +15,36 @@ use crate::tokens::Encoded;
 /// Rows on which it is tried how much each group of weights matters.
 const CALIBRATION_ROWS: usize = 256;
 
+/// How to make a model's weights narrow.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Int8Options {
+    /// What everything but the products is computed in.
+    pub precision: PrecisionSetting,
+    /// What is allowed to change.
+    pub gate: Gate,
+    /// Keep weights wide, those that matter most first, until the gate is passed.
+    pub is_automatic: bool,
+    /// Leave embeddings as they are, so that `transformers` opens the model.
+    pub keeps_embeddings: bool,
+}
+
 /// Makes weights of products and of embeddings integers of 8 bits (`model/quantization.rs`). If the gate does not let the model pass and
-/// `is_automatic`, weights that matter most are kept as they were, twice as many groups each time, until it does or none is left.
-/// Whether it passed is in the report. Everything else is computed in `precision`.
+/// [`Int8Options::is_automatic`], weights that matter most are kept as they were, twice as many groups each time, until it does or none is left.
+/// Whether it passed is in the report.
 ///
 /// # Errors
 /// [`CompressError`] if the model cannot be measured.
 pub fn to_int8(
     source: &Source<'_>,
-    precision: PrecisionSetting,
-    gate: Gate,
-    is_automatic: bool,
+    options: &Int8Options,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Compressed, CompressError> {
+    let &Int8Options {
+        precision,
+        gate,
+        is_automatic,
+        keeps_embeddings,
+    } = options;
     let rows = source.examples.len();
     let predictor = |model: Model| Predictor::new(model, &source.directory, precision);
     let score = |name: &str, model: &Model, observe: &mut dyn FnMut(Event<'_>)| -> Result<Contestant, CompressError> {
@@ -44,14 +61,20 @@ pub fn to_int8(
         )?)
     };
     let before = score("original", &source.model, observe)?;
-    let groups = source.model.quantizable();
+    let mut groups = source.model.quantizable();
+    let tables: Vec<String> = groups
+        .extract_if(.., |group| keeps_embeddings && group.is_table)
+        .flat_map(|group| group.names)
+        .collect();
     // The order in which they are kept: found when it is needed.
     let mut sensitive: Option<Vec<usize>> = None;
     let mut kept: BTreeSet<usize> = BTreeSet::new();
     loop {
         let names: BTreeSet<&str> = kept
             .iter()
-            .flat_map(|index| groups[*index].names.iter().map(String::as_str))
+            .flat_map(|index| &groups[*index].names)
+            .chain(&tables)
+            .map(String::as_str)
             .collect();
         let model = source.model.to_int8(&|name| names.contains(name));
         let after = score("int8", &model, observe)?;

@@ -19,7 +19,7 @@ use crate::predict::{self, PredictError};
 use crate::tokens::Tokenizer;
 
 pub use gate::{Flip, Gate, Judgement, Shift};
-pub use int8::to_int8;
+pub use int8::{Int8Options, to_int8};
 
 /// What a model is compressed from, and judged on.
 #[derive(Debug)]

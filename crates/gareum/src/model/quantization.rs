@@ -1,7 +1,8 @@
 //! Models whose weights are of 8 bits: which weights, and how `config.json` says so.
 //!
 //! On disk they are in the format of compressed-tensors (`int-quantized`): `NAME.weight` holds integers, `NAME.weight_scale` a scale for
-//! each of its rows. Inputs of products are quantised when they come (`tensor::int8`).
+//! each of its rows. Without tables of embeddings among them, `transformers` opens such a model with that package. Inputs of products are
+//! quantised when they come (`tensor::int8`).
 //!
 //! Not here: which weights should stay wide (`compress/`), reading and writing of tensors (`checkpoint/`, `weights.rs`).
 
@@ -16,6 +17,12 @@ use super::{Linear, Model};
 pub(super) const KEY: &str = "quantization_config";
 /// What stands behind the name of a weight in that of its scales.
 pub(super) const SCALE: &str = "_scale";
+/// The end of the name of a weight.
+const WEIGHT: &str = ".weight";
+/// The way in which integers are stored.
+const FORMAT: &str = "int-quantized";
+/// What reads a model whose tables of embeddings are of 8 bits too.
+const OWN: &str = "gareum";
 
 /// Weights that are quantised together or not at all: those of one product, or a table.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,18 +60,25 @@ impl Model {
     /// The same model with weights of 8 bits, but for those whose names `is_kept`. An adapter must have been merged.
     pub fn to_int8(&self, is_kept: &dyn Fn(&str) -> bool) -> Self {
         let mut model = self.clone();
-        let mut kept = Vec::new();
+        let mut has_tables = false;
         for group in self.quantizable() {
             if group.names.iter().any(|name| is_kept(name)) {
-                kept.extend(group.names);
                 continue;
             }
+            has_tables |= group.is_table;
             for id in group.names.iter().filter_map(|name| self.parameters.find(name)) {
                 let value = model.parameters.get(id).to_dtype(DType::Int8);
                 *model.parameters.get_mut(id) = value;
             }
         }
-        model.raw_config.insert(KEY.to_owned(), description(&kept));
+        let wide = model.parameters.iter().filter(|(_, name, value)| {
+            name.ends_with(WEIGHT) && value.shape().len() == 2 && value.dtype() != DType::Int8
+        });
+        let modules = wide
+            .filter_map(|(_, name, _)| name.strip_suffix(WEIGHT))
+            .collect::<Vec<_>>();
+        let description = description(has_tables, &modules);
+        model.raw_config.insert(KEY.to_owned(), description);
         model
     }
 
@@ -80,32 +94,36 @@ impl Model {
     }
 }
 
-/// What compressed-tensors reads: products with weights of 8 bits by channel and inputs of 8 bits by token; tables with weights alone.
-fn description(kept: &[String]) -> Value {
+/// What compressed-tensors reads: products with weights of 8 bits by channel and inputs of 8 bits by token; `wide` are the modules that have
+/// neither. It has no tables of 8 bits: models with such are our own, and say so.
+fn description(has_tables: bool, wide: &[&str]) -> Value {
     let weights = json!({
         "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel", "dynamic": false, "observer": "minmax",
     });
     let inputs = json!({
         "num_bits": 8, "type": "int", "symmetric": false, "strategy": "token", "dynamic": true, "observer": null,
     });
-    let module = |name: &String| name.strip_suffix(".weight").unwrap_or(name).to_owned();
+    let mut groups = json!({
+        "group_0": { "targets": ["Linear"], "weights": weights, "input_activations": inputs, "output_activations": null },
+    });
+    if has_tables {
+        groups["group_1"] = json!({ "targets": ["Embedding"], "weights": weights, "input_activations": null, "output_activations": null });
+    }
     json!({
-        "quant_method": "compressed-tensors",
-        "format": "int-quantized",
+        "quant_method": if has_tables { OWN } else { "compressed-tensors" },
+        "format": FORMAT,
         "quantization_status": "compressed",
         "global_compression_ratio": null,
         "kv_cache_scheme": null,
-        "config_groups": {
-            "group_0": { "targets": ["Linear"], "weights": weights, "input_activations": inputs, "output_activations": null },
-            "group_1": { "targets": ["Embedding"], "weights": weights, "input_activations": null, "output_activations": null },
-        },
-        "ignore": kept.iter().map(module).collect::<Vec<_>>(),
+        "config_groups": groups,
+        "ignore": wide,
     })
 }
 
 /// Whether a description is one whose weights are read.
 pub(super) fn is_known(description: &Value) -> bool {
-    description["quant_method"] == "compressed-tensors" && description["format"] == "int-quantized"
+    let method = &description["quant_method"];
+    (method == "compressed-tensors" || method == OWN) && description["format"] == FORMAT
 }
 
 /// What is read, in words.
