@@ -64,7 +64,11 @@ pub fn run(command: &Quickstart, common: &Common) -> anyhow::Result<ExitCode> {
         "  (chance: accuracy {:.3}; a pretrained checkpoint does better, see `gareum train --help`)\n",
         chance(&prepared)
     ));
-    train::say_diagnosis(display, &report);
+    if let Some(diagnosis) = &report.diagnosis {
+        display.print(format_args!("Of the validation rows: {diagnosis}"));
+        diagnosis.findings.iter().for_each(|finding| display.print(finding));
+        println!();
+    }
     print_examples(display, &report.directory, &prepared.parts.test)?;
     if let Some(page) = page {
         display.print(format_args!(

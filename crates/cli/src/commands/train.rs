@@ -137,7 +137,10 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> anyhow::
     } else if let Some(metrics) = report.test.as_ref().or(outcome.best.as_ref()) {
         println!("{}", metrics.to_table());
     }
-    say_diagnosis(display, report);
+    if let Some(diagnosis) = &report.diagnosis {
+        display.note(diagnosis);
+        diagnosis.findings.iter().for_each(|finding| display.note(finding));
+    }
     let seconds = outcome.step_time.as_secs_f64().max(1e-9);
     let memory = gareum::machine::peak_memory_bytes().map_or(String::new(), |bytes| {
         format!(", peak memory {:.2} GiB", bytes as f64 / (1u64 << 30) as f64)
@@ -164,14 +167,6 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> anyhow::
     display.note(format_args!("saved to {}", report.directory.display()));
     write_page(display, report)?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Says what the figures mean.
-pub fn say_diagnosis(display: Display, report: &RunReport) {
-    if let Some(diagnosis) = &report.diagnosis {
-        display.note(diagnosis);
-        diagnosis.findings.iter().for_each(|finding| display.note(finding));
-    }
 }
 
 /// Writes the page of a run into `report/` of the model directory; returns where it is. An interrupted run has none.
