@@ -323,6 +323,12 @@ pub struct Compare {
 pub enum CompressTo {
     /// Weights of products and embeddings, and inputs of products, in 8 bits
     Int8,
+    /// Weights of products in 4 bits, embeddings in 8
+    Nf4,
+    /// All numbers in 16 bits, the upper half of 32
+    Bf16,
+    /// All numbers in 16 bits with a longer fraction, up to 65,504
+    F16,
 }
 
 #[derive(Debug, Args)]
@@ -350,7 +356,8 @@ pub struct Compress {
     /// If the gate does not let the model pass, keep the weights that matter most as they are, more and more of them, until it does
     #[arg(long)]
     pub auto: bool,
-    /// Leave embeddings as they are: the model is larger, but transformers opens it with the package compressed-tensors
+    /// Leave embeddings as they are: the model is larger, but transformers opens it, with the package compressed-tensors (int8) or
+    /// bitsandbytes (nf4)
     #[arg(long)]
     pub wide_embeddings: bool,
     /// What everything but the products is computed in; auto is what the model was trained in, if the processor is fast in it

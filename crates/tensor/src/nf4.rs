@@ -14,11 +14,9 @@ use rayon::prelude::*;
 use crate::Real;
 use crate::buffer::Buffer;
 
-/// Numbers that share a scale.
-const BLOCK: usize = 64;
+const BLOCK: usize = Nf4::BLOCK;
 
-/// Scales that share one.
-const NESTED_BLOCK: usize = 256;
+const NESTED_BLOCK: usize = Nf4::NESTED_BLOCK;
 
 /// What 4 bits stand for.
 const CODE: [f32; 16] = [
@@ -79,6 +77,12 @@ pub struct Nf4 {
 }
 
 impl Nf4 {
+    /// Numbers that share a scale.
+    pub const BLOCK: usize = 64;
+
+    /// Scales that share one.
+    pub const NESTED_BLOCK: usize = 256;
+
     /// The nearest there is.
     pub fn quantize(values: &[f32]) -> Self {
         let mut packed = Buffer::lasting_zeros(values.len().div_ceil(2));
@@ -110,6 +114,57 @@ impl Nf4 {
             nested_scales,
             offset,
         }
+    }
+
+    /// Numbers as they were stored; `None` if there is not a byte for each two of them, a scale for each [`BLOCK`](Self::BLOCK), and one for each
+    /// [`NESTED_BLOCK`](Self::NESTED_BLOCK) of those.
+    pub fn from_parts(
+        len: usize,
+        packed: Vec<u8>,
+        scales: Vec<u8>,
+        nested_scales: Vec<f32>,
+        offset: f32,
+    ) -> Option<Self> {
+        let fits = packed.len() == len.div_ceil(2)
+            && scales.len() == len.div_ceil(BLOCK)
+            && nested_scales.len() == scales.len().div_ceil(NESTED_BLOCK);
+        fits.then(|| Self {
+            len,
+            packed: packed.into(),
+            scales: scales.into(),
+            nested_scales: nested_scales.into(),
+            offset,
+        })
+    }
+
+    /// Two numbers a byte, the first one in its upper half.
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// The scales of the blocks, of 8 bits.
+    pub fn scales(&self) -> &[u8] {
+        &self.scales
+    }
+
+    /// What blocks of scales are multiplied by.
+    pub fn nested_scales(&self) -> &[f32] {
+        &self.nested_scales
+    }
+
+    /// What scales are counted from.
+    pub fn offset(&self) -> f32 {
+        self.offset
+    }
+
+    /// What 4 bits stand for, before they are scaled.
+    pub fn code() -> &'static [f32; 16] {
+        &CODE
+    }
+
+    /// What the 8 bits of a scale stand for, before they are scaled.
+    pub fn nested_code() -> &'static [f32; 256] {
+        &NESTED_CODE
     }
 
     /// How many numbers there are.

@@ -106,8 +106,27 @@ impl Tensor {
         T::unwrap(&self.storage).map(|buffer| &***buffer)
     }
 
+    /// Elements of 4 bits under a shape.
+    ///
+    /// # Errors
+    /// [`Error::Shape`] if there are more or fewer.
+    pub fn from_nf4(values: Nf4, shape: &[usize]) -> Result<Self> {
+        if values.len() != shape.iter().product::<usize>() {
+            return Err(Error::shape(
+                "from_nf4",
+                "shape",
+                shape,
+                format_args!("{} elements", values.len()),
+            ));
+        }
+        Ok(Self {
+            storage: Storage::Nf4(Arc::new(values)),
+            shape: shape.to_vec(),
+        })
+    }
+
     /// The elements, if they are of 4 bits.
-    pub(crate) fn as_nf4(&self) -> Option<&Nf4> {
+    pub fn as_nf4(&self) -> Option<&Nf4> {
         match &self.storage {
             Storage::Nf4(values) => Some(values),
             _ => None,

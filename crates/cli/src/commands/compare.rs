@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::bail;
-use gareum::comparison::{Change, Comparison, Contestant, PredictionsFile, Standing};
+use gareum::comparison::{Change, Comparison, Contestant, Cost, PredictionsFile, Standing};
 use gareum::data::{ColumnRequest, Dataset, LabelSchema, SchemaSource, Task};
 use gareum::evaluation::headlines;
 use gareum::files;
@@ -201,6 +201,8 @@ fn cell(value: &Value) -> String {
 fn print(display: Display, comparison: &Comparison) {
     print_figures(display, comparison);
     println!();
+    print_costs(display, comparison);
+    println!();
     let others = comparison.contestants.iter().skip(1);
     let pairs = others.filter_map(|standing| comparison.against_first(&standing.name));
     for pair in pairs.chain(comparison.best_pair()) {
@@ -241,15 +243,6 @@ fn print_figures(display: Display, comparison: &Comparison) {
     for name in shown {
         header += &format!("  {name:>23}");
     }
-    let has_costs = standings.iter().any(|standing| standing.cost.is_some());
-    if has_costs {
-        header += &format!(
-            "  {}  {}  {}",
-            display.right("size", 10),
-            display.right("texts/s", 8),
-            display.right("ms/text", 8)
-        );
-    }
     println!("{header}");
     for standing in standings {
         let mut line = format!(
@@ -260,17 +253,60 @@ fn print_figures(display: Display, comparison: &Comparison) {
         for name in shown {
             line += &format!("  {:>23}", figure(standing, name));
         }
-        if let Some(cost) = standing.cost {
-            let latency = cost
-                .latency
-                .map_or("-".to_owned(), |latency| format!("{:.2}", latency.p50_ms));
-            line += &format!(
-                "  {:>10}  {:>8.1}  {latency:>8}",
-                readable_bytes(cost.disk_bytes),
-                cost.texts_per_second
-            );
-        }
         println!("{line}");
+    }
+}
+
+/// What models cost, and how far each says something else than the first.
+pub fn print_costs(display: Display, comparison: &Comparison) {
+    let measured: Vec<(&Standing, Cost)> = comparison
+        .contestants
+        .iter()
+        .filter_map(|standing| Some((standing, standing.cost?)))
+        .collect();
+    let Some(&(_, first)) = measured.first() else {
+        return;
+    };
+    let model = display.text("model");
+    let names = measured.iter().map(|(standing, _)| columns(&standing.name));
+    let width = names.chain([columns(&model)]).max().unwrap_or(0);
+    let metric = comparison.metric;
+    println!(
+        "{}  {}  {:>5}  {}  {}  {:>5}  {:>7}  {:>7}  {metric:>8}  {}  {}",
+        display.left("model", width),
+        display.right("size", 10),
+        "×",
+        display.right("in memory", 10),
+        display.right("texts/s", 8),
+        "×",
+        "p50 ms",
+        "p99 ms",
+        display.right("shift", 6),
+        display.right("flips", 7),
+    );
+    for (standing, cost) in measured {
+        let latency = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
+        let moved = |value: Option<String>| value.unwrap_or("-".to_owned());
+        let times = |value: f64, first: f64| format!("{:.2}", value / first.max(1e-9));
+        println!(
+            "{}{}  {:>10}  {:>5}  {:>10}  {:>8.1}  {:>5}  {:>7}  {:>7}  {:>8.4}  {:>6}  {:>7}",
+            standing.name,
+            " ".repeat(width.saturating_sub(columns(&standing.name))),
+            readable_bytes(cost.disk_bytes),
+            times(cost.disk_bytes as f64, first.disk_bytes as f64),
+            readable_bytes(cost.memory_bytes),
+            cost.texts_per_second,
+            times(cost.texts_per_second, first.texts_per_second),
+            latency(cost.latency.map(|latency| latency.p50_ms)),
+            latency(cost.latency.map(|latency| latency.p99_ms)),
+            standing.metrics.get(metric).copied().flatten().unwrap_or(f64::NAN),
+            moved(
+                standing
+                    .moved
+                    .and_then(|moved| Some(format!("{:.4}", moved.shift?.mean)))
+            ),
+            moved(standing.moved.map(|moved| format!("{:.2} %", 100.0 * moved.flipped))),
+        );
     }
 }
 

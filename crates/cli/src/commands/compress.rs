@@ -3,15 +3,18 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
-use gareum::compress::{Event, Gate, Int8Options, Judgement, Report, Source, to_int8};
+use gareum::compress::{
+    Compressed, Event, Gate, Judgement, QuantizeOptions, Quantized, Report, Source, quantize, to_half,
+};
 use gareum::data::{Dataset, Example};
 use gareum::files;
-use gareum::machine::readable_bytes;
+use gareum::model::Width;
 use gareum::predict::{Description, Predictor};
 
+use super::compare::print_costs;
 use super::report::{said, shortened};
-use super::{check_output, hub, labelled};
-use crate::arguments::{Common, Compress};
+use super::{check_output, hub, labelled, write_report};
+use crate::arguments::{Common, Compress, CompressTo};
 use crate::failure::Usage;
 use crate::progress::Display;
 
@@ -23,6 +26,9 @@ const MOST_SHOWN: usize = 5;
 
 /// The file with what the gate said, in the directory of the model.
 const REPORT: &str = "compression.json";
+
+/// The same to be looked at.
+const PAGE: &str = "compression.html";
 
 pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
@@ -51,18 +57,14 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
             });
         }),
     };
-    let options = Int8Options {
-        precision: command.precision.into(),
-        gate,
-        is_automatic: command.auto,
-        keeps_embeddings: command.wide_embeddings,
-    };
-    let compressed = to_int8(&source, &options, &mut observe)?;
+    let compressed = compress(command, gate, &source, &mut observe)?;
     bar.finish_and_clear();
     let json = serde_json::to_string_pretty(&compressed.report)?;
     if compressed.report.judgement.passed {
         source.save(&compressed, &command.output)?;
         files::write_atomically(&command.output.join(REPORT), (json.clone() + "\n").as_bytes())?;
+        let page = compressed.report.comparison.to_page();
+        write_report(&page, &command.output.join(PAGE), display)?;
     }
     match common.json {
         true => println!("{json}"),
@@ -75,6 +77,40 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
     }
     display.note(format_args!("saved to {}", command.output.display()));
     Ok(ExitCode::SUCCESS)
+}
+
+fn compress(
+    command: &Compress,
+    gate: Gate,
+    source: &Source<'_>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> anyhow::Result<Compressed> {
+    let precision = command.precision.into();
+    let quantized = |to: Quantized, observe: &mut dyn FnMut(Event<'_>)| {
+        let options = QuantizeOptions {
+            to,
+            precision,
+            gate,
+            is_automatic: command.auto,
+            keeps_embeddings: command.wide_embeddings,
+        };
+        quantize(source, &options, observe)
+    };
+    let half = |width: Width, observe: &mut dyn FnMut(Event<'_>)| {
+        let only_narrow = [(command.auto, "--auto"), (command.wide_embeddings, "--wide-embeddings")];
+        if let Some((_, flag)) = only_narrow.into_iter().find(|(is_given, _)| *is_given) {
+            bail!(Usage(format!(
+                "{flag} is for weights of 8 and 4 bits\nhint: leave it out, or take --to int8 or --to nf4"
+            )));
+        }
+        Ok(to_half(source, width, (precision, gate), observe)?)
+    };
+    Ok(match command.to {
+        CompressTo::Int8 => quantized(Quantized::Int8, observe)?,
+        CompressTo::Nf4 => quantized(Quantized::Nf4, observe)?,
+        CompressTo::Bf16 => half(Width::BF16, observe)?,
+        CompressTo::F16 => half(Width::F16, observe)?,
+    })
 }
 
 /// The rows to judge by: those given, or the validation rows of the model's own run.
@@ -136,42 +172,24 @@ fn gate(text: Option<&str>) -> Result<Gate, Usage> {
 }
 
 fn print(display: Display, report: &Report) {
-    let standings = &report.comparison.contestants;
-    let metric = report.comparison.metric;
-    println!(
-        "{:<10}  {:>10}  {:>6}  {:>8}  {:>6}  {:>8}  {:>8}  {:>8}",
-        "", "size", "×", "texts/s", "×", "p50 ms", "p99 ms", metric
-    );
-    let costs = standings.first().and_then(|standing| standing.cost);
-    for standing in standings {
-        let (Some(cost), Some(first)) = (standing.cost, costs) else {
-            continue;
-        };
-        let latency = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.2}"));
-        println!(
-            "{:<10}  {:>10}  {:>6.3}  {:>8.1}  {:>6.2}  {:>8}  {:>8}  {:>8.4}",
-            standing.name,
-            readable_bytes(cost.disk_bytes),
-            cost.disk_bytes as f64 / first.disk_bytes.max(1) as f64,
-            cost.texts_per_second,
-            cost.texts_per_second / first.texts_per_second.max(1e-9),
-            latency(cost.latency.map(|latency| latency.p50_ms)),
-            latency(cost.latency.map(|latency| latency.p99_ms)),
-            standing.metrics.get(metric).copied().flatten().unwrap_or(f64::NAN)
-        );
-    }
-    let &Judgement { shift, flipped, .. } = &report.judgement;
-    display.print(format_args!(
-        "\nprobabilities moved by {:.4} on average, {:.4} at most; {:.2} % of rows have another label",
-        shift.mean,
-        shift.max,
-        100.0 * flipped
-    ));
-    if !report.kept.is_empty() {
+    print_costs(display, &report.comparison);
+    let Judgement { shift, flipped, .. } = &report.judgement;
+    if let Some(shift) = shift {
         display.print(format_args!(
-            "{} weights were kept as they are; {:.1} % of all numbers are of 8 bits",
-            report.kept.len(),
-            100.0 * report.share
+            "\nprobabilities moved by {:.4} on average, {:.4} at most; {:.2} % of rows have another label",
+            shift.mean,
+            shift.max,
+            100.0 * flipped
+        ));
+    }
+    if !report.kept.is_empty() {
+        display.print(format_args!("{} weights were kept wider", report.kept.len()));
+    }
+    if let Some(share) = report.share {
+        display.print(format_args!(
+            "{:.1} % of all numbers are of {}",
+            100.0 * share,
+            report.to
         ));
     }
     for flip in report.judgement.flips.iter().take(MOST_SHOWN) {

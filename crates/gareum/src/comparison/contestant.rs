@@ -56,6 +56,8 @@ pub enum Kind {
 pub struct Cost {
     /// Of its files of weights, with those of an adapter's base.
     pub disk_bytes: u64,
+    /// Of its weights in memory, as they are packed for products.
+    pub memory_bytes: u64,
     /// What is computed in.
     pub precision: Precision,
     /// Texts a second, tokenization included, all rows at once.
@@ -122,6 +124,7 @@ impl Contestant {
         }
         let cost = Cost {
             disk_bytes,
+            memory_bytes: predictor.model().memory_bytes(),
             precision: predictor.precision(),
             texts_per_second: inputs.len() as f64 / seconds.max(1e-9),
             latency: latency(predictor, &inputs)?,

@@ -65,6 +65,54 @@ pub struct Standing {
     pub confidence_intervals: Intervals,
     /// What it costs; null for a file.
     pub cost: Option<Cost>,
+    /// How far it says something else than the first one; null for that one.
+    pub moved: Option<Moved>,
+}
+
+/// How far a contestant says something else than another.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Moved {
+    /// The share of rows whose labels differ; 0 for numbers.
+    pub flipped: f64,
+    /// How far probabilities differ; null where one of them has none.
+    pub shift: Option<Shift>,
+}
+
+/// How far probabilities moved: on each row, that of the label that moved most; predicted numbers themselves.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Shift {
+    /// The mean over rows.
+    pub mean: f64,
+    /// The largest.
+    pub max: f64,
+}
+
+impl Moved {
+    fn between(task: Task, before: &Contestant, after: &Contestant) -> Self {
+        let rows = || before.predictions.iter().zip(&after.predictions);
+        let count = before.predictions.len().max(1) as f64;
+        let is_flip = |(before, after): &(&Prediction, &Prediction)| before.classes != after.classes;
+        let has_scores = |(before, after): (&Prediction, &Prediction)| {
+            !before.scores.is_empty() && before.scores.len() == after.scores.len()
+        };
+        let shifts = || rows().map(|(before, after)| shift(before, after));
+        Self {
+            flipped: match task {
+                Task::Regression => 0.0,
+                _ => rows().filter(is_flip).count() as f64 / count,
+            },
+            shift: rows().all(has_scores).then(|| Shift {
+                mean: shifts().sum::<f64>() / count,
+                max: shifts().fold(0.0, f64::max),
+            }),
+        }
+    }
+}
+
+/// How far the score moved that moved most.
+pub(crate) fn shift(before: &Prediction, after: &Prediction) -> f64 {
+    let scores = before.scores.iter().zip(&after.scores);
+    scores.map(|(before, after)| (before - after).abs()).fold(0.0, f64::max)
 }
 
 /// Two contestants.
@@ -135,7 +183,7 @@ impl Comparison {
         };
         let mut draws = Vec::with_capacity(contestants.len());
         let mut standings = Vec::with_capacity(contestants.len());
-        for contestant in contestants {
+        for (index, contestant) in contestants.iter().enumerate() {
             let predictions: Vec<&Prediction> = contestant.predictions.iter().collect();
             let drawn = resampled(schema, &targets, &predictions, bootstrap)?;
             let metrics = measure(schema, &targets, &contestant.predictions, None)?;
@@ -147,6 +195,7 @@ impl Comparison {
                 metrics: values.map(|(name, value)| (name.to_owned(), value)).collect(),
                 confidence_intervals: drawn.intervals(),
                 cost: contestant.cost,
+                moved: (index > 0).then(|| Moved::between(schema.task, &contestants[0], contestant)),
             });
             draws.push(drawn);
         }

@@ -385,25 +385,44 @@ impl Comparison {
         let columns = vec![
             Column::Text(words("model")),
             Column::Number(words("size on disk")),
+            Column::Number(data("×")),
+            Column::Number(words("weights in memory")),
             Column::Text(words("computed in")),
             Column::Number(words("texts a second")),
+            Column::Number(data("×")),
             Column::Number(words("one text, median (ms)")),
             Column::Number(words("one text, 99 % (ms)")),
+            Column::Number(data(self.metric)),
+            Column::Number(words("mean shift")),
+            Column::Number(words("other labels")),
         ];
+        let first = measured[0].1;
+        let times = |value: f64, first: f64| data(format!("{:.2}", value / first));
         let rows = measured.iter().map(|(standing, cost)| {
             let milliseconds = |value: Option<f64>| data(value.map_or("–".to_owned(), |value| format!("{value:.2}")));
+            let shift = standing.moved.and_then(|moved| moved.shift);
             vec![
                 data(&standing.name),
                 data(readable_bytes(cost.disk_bytes)),
+                times(cost.disk_bytes as f64, first.disk_bytes as f64),
+                data(readable_bytes(cost.memory_bytes)),
                 data(cost.precision.name()),
                 data(format!("{:.1}", cost.texts_per_second)),
+                times(cost.texts_per_second, first.texts_per_second),
                 milliseconds(cost.latency.map(|latency| latency.p50_ms)),
                 milliseconds(cost.latency.map(|latency| latency.p99_ms)),
+                data(number(standing.metrics.get(self.metric).copied().flatten())),
+                data(shift.map_or("–".to_owned(), |shift| format!("{:.4}", shift.mean))),
+                data(
+                    standing
+                        .moved
+                        .map_or("–".to_owned(), |moved| format!("{:.2} %", 100.0 * moved.flipped)),
+                ),
             ]
         });
         let mut blocks = vec![Block::Table(Table {
             caption: Some(words(
-                "measured one after the other on this machine, tokenization included",
+                "Measured one after the other on this machine, tokenization included. The factors ×, how far probabilities moved (on each row that of the label that moved most) and rows with another label are against the first model.",
             )),
             columns,
             rows: rows.collect(),

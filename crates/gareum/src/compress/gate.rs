@@ -3,9 +3,8 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::comparison::{Comparison, Contestant};
+use crate::comparison::{Comparison, Contestant, Shift, shift};
 use crate::data::{Example, LabelSchema, Task};
-use crate::predict::Prediction;
 
 /// Flipped rows that are shown.
 const MOST_FLIPS: usize = 20;
@@ -40,18 +39,9 @@ pub struct Judgement {
     /// The share of rows whose labels changed; 0 for numbers.
     pub flipped: f64,
     /// How far probabilities moved.
-    pub shift: Shift,
+    pub shift: Option<Shift>,
     /// Rows whose labels changed, the largest shift first.
     pub flips: Vec<Flip>,
-}
-
-/// How far probabilities moved: on each row, that of the label that moved most; predicted numbers themselves.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Shift {
-    /// The mean over rows.
-    pub mean: f64,
-    /// The largest.
-    pub max: f64,
 }
 
 /// A row whose labels changed.
@@ -90,14 +80,14 @@ impl Gate {
             // What cannot be measured does not pass.
             _ => f64::INFINITY,
         };
-        let moved = |index: usize| shift(&before.predictions[index], &after.predictions[index]);
-        let shifts: Vec<f64> = (0..examples.len()).map(moved).collect();
+        let shift_of = |index: usize| shift(&before.predictions[index], &after.predictions[index]);
+        let shifts: Vec<f64> = (0..examples.len()).map(shift_of).collect();
+        let moved = comparison.contestants.get(1).and_then(|standing| standing.moved);
+        let flipped_share = moved.map_or(1.0, |moved| moved.flipped);
         let is_flip = |index: &usize| {
             schema.task != Task::Regression && before.predictions[*index].classes != after.predictions[*index].classes
         };
         let mut flipped: Vec<usize> = (0..examples.len()).filter(is_flip).collect();
-        let share = |count: usize| count as f64 / examples.len().max(1) as f64;
-        let flipped_share = share(flipped.len());
         flipped.sort_by(|one, other| shifts[*other].total_cmp(&shifts[*one]));
         flipped.truncate(MOST_FLIPS);
         let flip = |index: usize| Flip {
@@ -113,17 +103,8 @@ impl Gate {
             passed: drop <= self.max_drop && flipped_share <= self.max_flips,
             drop,
             flipped: flipped_share,
-            shift: Shift {
-                mean: shifts.iter().sum::<f64>() / examples.len().max(1) as f64,
-                max: shifts.iter().copied().fold(0.0, f64::max),
-            },
+            shift: moved.and_then(|moved| moved.shift),
             flips: flipped.into_iter().map(flip).collect(),
         }
     }
-}
-
-/// How far the score moved that moved most.
-pub(super) fn shift(before: &Prediction, after: &Prediction) -> f64 {
-    let scores = before.scores.iter().zip(&after.scores);
-    scores.map(|(before, after)| (before - after).abs()).fold(0.0, f64::max)
 }

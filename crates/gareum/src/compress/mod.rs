@@ -1,25 +1,28 @@
 //! Smaller models that do the same. None is given out unseen: a [`Gate`] compares what a model says before and after on labelled rows, and
 //! fails closed.
 //!
-//! Not here: how weights of 8 bits are stored (`model/quantization.rs`) and multiplied (`tensor`), and how contestants are measured
+//! Not here: how narrow weights are stored (`model/quantization.rs`) and multiplied (`tensor`), and how contestants are measured
 //! (`comparison/`).
 
 mod gate;
-mod int8;
+mod half;
+mod quantized;
 
 use std::path::PathBuf;
 
 use serde::Serialize;
 
-use crate::comparison::{Comparison, ComparisonError};
+use crate::comparison::{Comparison, ComparisonError, Contestant, Kind};
 use crate::data::Example;
-use crate::metrics::MetricsError;
+use crate::metrics::{Bootstrap, MetricsError};
 use crate::model::{Model, ModelError};
-use crate::predict::{self, PredictError};
+use crate::predict::{self, PredictError, Predictor};
+use crate::settings::PrecisionSetting;
 use crate::tokens::Tokenizer;
 
-pub use gate::{Flip, Gate, Judgement, Shift};
-pub use int8::{Int8Options, to_int8};
+pub use gate::{Flip, Gate, Judgement};
+pub use half::to_half;
+pub use quantized::{QuantizeOptions, Quantized, quantize};
 
 /// What a model is compressed from, and judged on.
 #[derive(Debug)]
@@ -46,14 +49,16 @@ pub struct Compressed {
 /// What is told of a compression.
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
+    /// What was done, in a word.
+    pub to: &'static str,
     /// The model before and after on the same rows.
     pub comparison: Comparison,
     /// What the gate says.
     pub judgement: Judgement,
     /// Names of weights that could be narrow and were left as they are.
     pub kept: Vec<String>,
-    /// How much of the model's numbers is narrow.
-    pub share: f64,
+    /// How much of the model's numbers is narrow; null where all are.
+    pub share: Option<f64>,
 }
 
 /// What is going on.
@@ -76,8 +81,18 @@ pub enum CompressError {
     #[error(transparent)]
     Comparison(Box<ComparisonError>),
     /// It is so already.
-    #[error("{}: the model is of 8 bits already\nhint: take the model that it was made of", .0.display())]
-    IsInt8(PathBuf),
+    #[error("{}: the weights of the model are of 8 or 4 bits already\nhint: take the model that it was made of", .0.display())]
+    IsQuantized(PathBuf),
+    /// A number that f16 does not reach to.
+    #[error("{}: `{name}` holds {value:e}, which is too large for f16\nhint: take bf16", path.display())]
+    TooLarge {
+        /// The model directory.
+        path: PathBuf,
+        /// The tensor.
+        name: String,
+        /// The number.
+        value: f32,
+    },
 }
 
 impl From<ModelError> for CompressError {
@@ -98,6 +113,68 @@ impl From<MetricsError> for CompressError {
     }
 }
 
+/// Judges models by what the original says.
+struct Judge<'a> {
+    source: &'a Source<'a>,
+    precision: PrecisionSetting,
+    gate: Gate,
+    before: Contestant,
+}
+
+impl<'a> Judge<'a> {
+    /// Lets the original say what it does.
+    fn new(
+        source: &'a Source<'a>,
+        (precision, gate): (PrecisionSetting, Gate),
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Self, CompressError> {
+        let before = score("original", source, &source.model, precision, observe)?;
+        Ok(Self {
+            source,
+            precision,
+            gate,
+            before,
+        })
+    }
+
+    /// What the gate says of another model in its place.
+    fn judge(
+        &self,
+        name: &str,
+        model: &Model,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(Comparison, Judgement), CompressError> {
+        let after = score(name, self.source, model, self.precision, observe)?;
+        let both = [self.before.clone(), after];
+        let (schema, examples) = (self.source.model.schema(), self.source.examples);
+        let comparison = Comparison::new(schema, examples, &both, &Bootstrap::default())?;
+        let judgement = self.gate.judge(schema, examples, [&both[0], &both[1]], &comparison);
+        Ok((comparison, judgement))
+    }
+}
+
+fn score(
+    name: &str,
+    source: &Source<'_>,
+    model: &Model,
+    precision: PrecisionSetting,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Contestant, CompressError> {
+    let rows = source.examples.len();
+    let predictor = Predictor::new(model.clone(), &source.directory, precision)?;
+    let of = (source.directory.as_path(), model.saved_bytes());
+    let data = (source.model.schema(), source.examples);
+    let progress = &mut |done| observe(Event::Rows(done, rows));
+    Ok(Contestant::of(
+        name.to_owned(),
+        Kind::Model,
+        &predictor,
+        of,
+        data,
+        progress,
+    )?)
+}
+
 impl<'a> Source<'a> {
     /// Reads a model; an adapter is merged with the model that it belongs to, at `base` or where it says.
     ///
@@ -109,8 +186,8 @@ impl<'a> Source<'a> {
         examples: &'a [Example],
     ) -> Result<Self, CompressError> {
         let mut model = predict::load_model(&directory, base)?;
-        if model.is_int8() {
-            return Err(CompressError::IsInt8(directory));
+        if model.is_quantized() {
+            return Err(CompressError::IsQuantized(directory));
         }
         let tokenizer = predict::tokenizer_of(&mut model, &directory)?;
         model.merge()?;

@@ -97,6 +97,11 @@ impl Head {
     }
 
     /// The hidden product.
+    pub fn dense(&self) -> Option<&Linear> {
+        self.dense.as_ref().map(|dense| &dense.linear)
+    }
+
+    /// As [`Self::dense`], to be changed.
     pub fn dense_mut(&mut self) -> Option<&mut Linear> {
         self.dense.as_mut().map(|dense| &mut dense.linear)
     }

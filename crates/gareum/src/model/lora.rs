@@ -135,8 +135,10 @@ impl Model {
                 add_product(&mut self.parameters, weight, low_rank)?;
             }
         }
-        self.parameters.dequantize(DType::Nf4);
-        self.forget_adapter();
+        if self.adapter.is_some() {
+            self.dequantize(false);
+            self.forget_adapter();
+        }
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 
 mod adapter;
 mod attention;
+mod bitsandbytes;
 mod checkpoint;
 mod config;
 mod convolution;
@@ -34,6 +35,7 @@ use tensor::{DType, Dropout, ParameterId, Parameters, Tape, Var};
 
 use crate::data::{LabelSchema, Task};
 use crate::head::Head;
+use crate::settings::QuantizeBase;
 use crate::tokens::{PackedBatch, Tokenizer, TokenizerError};
 
 pub use adapter::AdapterFiles;
@@ -53,8 +55,7 @@ pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
 pub use trained::Freezing;
 pub(crate) use trained::TrainedStack;
-pub use weights::save_tensors;
-pub(crate) use weights::saved_bytes;
+pub use weights::{Width, save_tensors};
 
 /// What makes dropout masks: absent when nothing is to be dropped.
 #[derive(Debug, Clone, Copy)]
@@ -199,6 +200,8 @@ pub struct Model {
     packed: Option<Arc<PackedLinears>>,
     /// `config.json` as it was read, from which the saved one is made.
     raw_config: Map<String, Value>,
+    /// What numbers are saved as.
+    width: Width,
 }
 
 /// What to do with the head of a checkpoint.
@@ -342,8 +345,11 @@ impl Model {
             ..builder.notes(directory)?
         };
         let mut model = model.finish(builder);
-        if for_training && model.is_int8() {
-            model.dequantize();
+        if options.quantize_base == QuantizeBase::None {
+            model.check_quantization(directory)?;
+        }
+        if for_training && model.is_quantized() {
+            model.dequantize(options.quantize_base == QuantizeBase::Nf4);
         }
         Ok((model, notes))
     }
@@ -374,6 +380,7 @@ impl Model {
             precision: Precision::default(),
             packed: None,
             raw_config,
+            width: Width::F32,
         })
     }
 
@@ -422,7 +429,7 @@ impl Model {
             noise,
             dtype: features.value().dtype(),
             rotations: &[],
-            packed: None,
+            packed: self.packed.as_deref(),
         };
         self.head.classify(&pass, &features)
     }
@@ -481,6 +488,9 @@ impl Model {
     /// [`tensor::Error`] if the parameters are not `f32`.
     pub fn for_prediction(mut self, precision: Precision) -> tensor::Result<Self> {
         tensor::memory::keep_free(KEPT_FREE_BYTES);
+        if self.is_quantized() {
+            self.widen_for_products();
+        }
         let mut packed = PackedLinears::default();
         let nothing = PackedBatch::new([], 0, 0);
         let pass = Pass {
@@ -498,6 +508,11 @@ impl Model {
         let decoder = self.decoder.iter().flat_map(Encoder::linears);
         for linear in self.encoder.linears().chain(decoder) {
             packed.take(linear, &mut self.parameters, precision.dtype())?;
+        }
+        // The head is computed in f32, of a row for each text; its weights are packed if products of integers need that.
+        let is_int8 = |dense: &&Linear| dense.weights().all(|id| self.parameters.get(id).dtype() == DType::Int8);
+        if let Some(dense) = self.head.dense().filter(is_int8) {
+            packed.take(dense, &mut self.parameters, DType::F32)?;
         }
         Ok(Self {
             precision,
@@ -537,11 +552,44 @@ impl Model {
         crate::files::write_atomically(&directory.join("config.json"), (config + "\n").as_bytes())?;
         match &self.adapter {
             None => {
-                weights::save(&directory.join("model.safetensors"), &self.parameters)?;
+                weights::save(&directory.join("model.safetensors"), &self.parameters, self.width)?;
                 Adapter::remove_from(directory)
             }
             Some(adapter) => self.save_adapter(adapter, directory),
         }
+    }
+
+    /// The same model with numbers that another width can hold, in which it is then saved.
+    ///
+    /// # Errors
+    /// The name and the value of one that is too large for it.
+    pub(crate) fn to_width(&self, width: Width) -> Result<Self, (String, f32)> {
+        let mut model = self.clone();
+        model.width = width;
+        let ids: Vec<ParameterId> = self.parameters.iter().map(|(id, _, _)| id).collect();
+        for id in ids {
+            let value = model.parameters.get_mut(id);
+            for value in value.as_mut_slice::<f32>().into_iter().flatten() {
+                let rounded = width.rounded(*value);
+                if value.is_finite() && !rounded.is_finite() {
+                    return Err((self.parameters.name(id).to_owned(), *value));
+                }
+                *value = rounded;
+            }
+        }
+        Ok(model)
+    }
+
+    /// Bytes that the weights take in a file.
+    pub(crate) fn saved_bytes(&self) -> u64 {
+        weights::saved_bytes(&self.parameters, self.width)
+    }
+
+    /// Bytes that the weights take in memory.
+    pub fn memory_bytes(&self) -> u64 {
+        let parameters: usize = self.parameters.iter().map(|(_, _, value)| value.bytes()).sum();
+        let packed = self.packed.as_ref().map_or(0, |packed| packed.bytes());
+        (parameters + packed) as u64
     }
 
     /// `config.json` with this model's labels.
@@ -570,7 +618,7 @@ impl Model {
         set("problem_type", json!(problem_type));
         // `transformers` 4 reads `torch_dtype`, 5 reads `dtype`; both take the other's absence.
         config.remove("torch_dtype");
-        config.insert("dtype".to_owned(), json!("float32"));
+        config.insert("dtype".to_owned(), json!(self.width.name()));
         config.remove("num_labels");
         config.remove("_name_or_path");
         config.remove("_num_labels");

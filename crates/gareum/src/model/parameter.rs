@@ -452,6 +452,12 @@ impl PackedLinears {
         self.kept.get(&linear.weights().next()?)
     }
 
+    /// Bytes of all of it.
+    pub fn bytes(&self) -> usize {
+        let linears: usize = self.linears.values().map(|linear| linear.bytes()).sum();
+        linears + self.kept.values().map(Tensor::bytes).sum::<usize>()
+    }
+
     fn get(&self, linear: &Linear) -> Option<&PackedLinear> {
         self.linears.get(&linear.weights().next()?).map(Arc::as_ref)
     }

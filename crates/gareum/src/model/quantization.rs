@@ -1,17 +1,18 @@
-//! Models whose weights are of 8 bits: which weights, and how `config.json` says so.
+//! Models whose weights are of 8 or 4 bits: which weights, and how `config.json` says so.
 //!
-//! On disk they are in the format of compressed-tensors (`int-quantized`): `NAME.weight` holds integers, `NAME.weight_scale` a scale for
-//! each of its rows. Without tables of embeddings among them, `transformers` opens such a model with that package. Inputs of products are
-//! quantised when they come (`tensor::int8`).
+//! Weights of 8 bits are on disk in the format of compressed-tensors (`int-quantized`): `NAME.weight` holds integers, `NAME.weight_scale` a
+//! scale for each of its rows; those of 4 bits in that of bitsandbytes (`bitsandbytes.rs`). Without tables of embeddings among them,
+//! `transformers` opens such a model with that package. Inputs of products are quantised when they come (`tensor::int8`).
 //!
 //! Not here: which weights should stay wide (`compress/`), reading and writing of tensors (`checkpoint/`, `weights.rs`).
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use serde_json::{Value, json};
 use tensor::{DType, ParameterId};
 
-use super::{Linear, Model};
+use super::{Linear, Model, ModelError, bitsandbytes};
 
 /// The key of `config.json`.
 pub(super) const KEY: &str = "quantization_config";
@@ -19,8 +20,10 @@ pub(super) const KEY: &str = "quantization_config";
 pub(super) const SCALE: &str = "_scale";
 /// The end of the name of a weight.
 const WEIGHT: &str = ".weight";
-/// The way in which integers are stored.
-const FORMAT: &str = "int-quantized";
+/// The way in which integers of 8 bits are stored.
+const INT8_FORMAT: &str = "int-quantized";
+/// The way in which numbers of 4 bits are stored, where tables are of 8.
+const NF4_FORMAT: &str = "nf4";
 /// What reads a model whose tables of embeddings are of 8 bits too.
 const OWN: &str = "gareum";
 
@@ -36,8 +39,8 @@ pub struct Quantizable {
 }
 
 impl Model {
-    /// What can be of 8 bits, in the order of the layers: tables of embeddings, then products. Norms, biases, convolutions, relative positions
-    /// and the head stay as they are: they are small.
+    /// What can be narrow, in the order of the layers: tables of embeddings, then products. The last is what a head has
+    /// before its classifier. Norms, biases, convolutions, relative positions and the classifier stay as they are: they are small.
     pub fn quantizable(&self) -> Vec<Quantizable> {
         let of = |ids: Vec<ParameterId>, is_table: bool| Quantizable {
             names: ids.iter().map(|id| self.parameters.name(*id).to_owned()).collect(),
@@ -53,50 +56,101 @@ impl Model {
         for linear in encoders().flat_map(|encoder| encoder.linears()) {
             all.push(of(Linear::weights(linear).collect(), false));
         }
+        all.extend(self.head.dense().map(|dense| of(dense.weights().collect(), false)));
         all.retain(|group| seen.insert(group.names.clone()));
         all
     }
 
-    /// The same model with weights of 8 bits, but for those whose names `is_kept`. An adapter must have been merged.
-    pub fn to_int8(&self, is_kept: &dyn Fn(&str) -> bool) -> Self {
+    /// The same model with each group of weights in the type that `dtype_of` answers ([`DType::Int8`], or [`DType::Nf4`] but for tables), `None`
+    /// for as it is. An adapter must have been merged.
+    pub fn quantized(&self, dtype_of: &dyn Fn(&Quantizable) -> Option<DType>) -> Self {
         let mut model = self.clone();
-        let mut has_tables = false;
+        let (mut has_tables, mut has_nf4) = (false, false);
         for group in self.quantizable() {
-            if group.names.iter().any(|name| is_kept(name)) {
+            let Some(dtype) = dtype_of(&group) else {
                 continue;
-            }
+            };
             has_tables |= group.is_table;
+            has_nf4 |= dtype == DType::Nf4;
             for id in group.names.iter().filter_map(|name| self.parameters.find(name)) {
-                let value = model.parameters.get(id).to_dtype(DType::Int8);
+                let value = model.parameters.get(id).to_dtype(dtype);
                 *model.parameters.get_mut(id) = value;
             }
         }
-        let wide = model.parameters.iter().filter(|(_, name, value)| {
-            name.ends_with(WEIGHT) && value.shape().len() == 2 && value.dtype() != DType::Int8
-        });
+        let wide = model
+            .parameters
+            .iter()
+            .filter(|(_, name, value)| name.ends_with(WEIGHT) && value.shape().len() == 2 && !is_narrow(value.dtype()));
         let modules = wide
             .filter_map(|(_, name, _)| name.strip_suffix(WEIGHT))
             .collect::<Vec<_>>();
-        let description = description(has_tables, &modules);
+        let has_int8 = model
+            .parameters
+            .iter()
+            .any(|(_, _, value)| value.dtype() == DType::Int8);
+        let description = match (has_nf4, has_int8) {
+            (true, false) => bitsandbytes::description(&modules),
+            (true, true) => json!({ "quant_method": OWN, "format": NF4_FORMAT, "ignore": modules }),
+            (false, true) => int8_description(has_tables, &modules),
+            (false, false) => return model,
+        };
         model.raw_config.insert(KEY.to_owned(), description);
         model
     }
 
-    /// Whether any weight is of 8 bits.
-    pub fn is_int8(&self) -> bool {
-        self.parameters.iter().any(|(_, _, value)| value.dtype() == DType::Int8)
+    /// Whether any weight is of 8 or 4 bits because its file has it so.
+    pub fn is_quantized(&self) -> bool {
+        self.raw_config.contains_key(KEY)
     }
 
-    /// Makes all weights `f32`, so that they can be trained.
-    pub(crate) fn dequantize(&mut self) {
+    /// Refuses a model whose description and weights do not belong together.
+    pub(super) fn check_quantization(&self, directory: &Path) -> Result<(), ModelError> {
+        let mut narrow = self.parameters.iter().filter(|(_, _, value)| is_narrow(value.dtype()));
+        let refused = |reason: String| ModelError::Weights {
+            path: directory.join("config.json"),
+            reason,
+            hint: "config.json and the weights are of two models; take both from the same place".to_owned(),
+        };
+        match (narrow.next(), self.is_quantized()) {
+            (Some((_, name, value)), false) => Err(refused(format!(
+                "`{name}` is of {} in the file of weights, but there is no `{KEY}`",
+                value.dtype().name()
+            ))),
+            (None, true) => Err(refused(format!(
+                "there is a `{KEY}`, but no weight in the file is quantised"
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Makes weights `f32`, so that they can be trained; those of 4 bits only if they should not stay so.
+    pub(super) fn dequantize(&mut self, keeps_nf4: bool) {
         self.parameters.dequantize(DType::Int8);
+        if !keeps_nf4 {
+            self.parameters.dequantize(DType::Nf4);
+        }
         self.raw_config.remove(KEY);
     }
+
+    /// Makes weights of 4 bits what products of integers take. Each row gets 8 bits of its own, of which rounding is a small part of what 4 bits
+    /// lost before.
+    pub(super) fn widen_for_products(&mut self) {
+        let narrow = |(id, _, value): (ParameterId, &str, &tensor::Tensor)| (value.dtype() == DType::Nf4).then_some(id);
+        let ids: Vec<ParameterId> = self.parameters.iter().filter_map(narrow).collect();
+        for id in ids {
+            let value = self.parameters.get(id).to_dtype(DType::Int8);
+            *self.parameters.get_mut(id) = value;
+        }
+    }
+}
+
+fn is_narrow(dtype: DType) -> bool {
+    matches!(dtype, DType::Int8 | DType::Nf4)
 }
 
 /// What compressed-tensors reads: products with weights of 8 bits by channel and inputs of 8 bits by token; `wide` are the modules that have
 /// neither. It has no tables of 8 bits: models with such are our own, and say so.
-fn description(has_tables: bool, wide: &[&str]) -> Value {
+fn int8_description(has_tables: bool, wide: &[&str]) -> Value {
     let weights = json!({
         "num_bits": 8, "type": "int", "symmetric": true, "strategy": "channel", "dynamic": false, "observer": "minmax",
     });
@@ -111,7 +165,7 @@ fn description(has_tables: bool, wide: &[&str]) -> Value {
     }
     json!({
         "quant_method": if has_tables { OWN } else { "compressed-tensors" },
-        "format": FORMAT,
+        "format": INT8_FORMAT,
         "quantization_status": "compressed",
         "global_compression_ratio": null,
         "kv_cache_scheme": null,
@@ -122,19 +176,23 @@ fn description(has_tables: bool, wide: &[&str]) -> Value {
 
 /// Whether a description is one whose weights are read.
 pub(super) fn is_known(description: &Value) -> bool {
-    let method = &description["quant_method"];
-    (method == "compressed-tensors" || method == OWN) && description["format"] == FORMAT
+    let (method, format) = (&description["quant_method"], &description["format"]);
+    match method.as_str() {
+        Some(OWN) => format == INT8_FORMAT || format == NF4_FORMAT,
+        Some("compressed-tensors") => format == INT8_FORMAT,
+        _ => bitsandbytes::is_known(description),
+    }
 }
 
 /// What is read, in words.
-pub(super) const EXPECTED: &str =
-    "compressed-tensors in the format int-quantized (others are not read: take the model that they were made of)";
+pub(super) const EXPECTED: &str = "compressed-tensors in the format int-quantized, or bitsandbytes in nf4 with double quantisation (others are not read: take the model that they were made of)";
 
 /// A description in short.
 pub(super) fn shown(description: &Value) -> String {
     let word = |key: &str| description[key].as_str().unwrap_or("(none)").to_owned();
-    match description.get("format") {
-        Some(_) => format!("{} in the format {}", word("quant_method"), word("format")),
-        None => word("quant_method"),
+    match (description.get("format"), description.get("bnb_4bit_quant_type")) {
+        (Some(_), _) => format!("{} in the format {}", word("quant_method"), word("format")),
+        (_, Some(_)) => format!("{} in {}", word("quant_method"), word("bnb_4bit_quant_type")),
+        _ => word("quant_method"),
     }
 }

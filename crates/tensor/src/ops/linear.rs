@@ -516,6 +516,19 @@ impl PackedLinear {
         };
         Ok(Self { weights, in_features })
     }
+
+    /// Bytes that weights and biases take.
+    pub fn bytes(&self) -> usize {
+        match &self.weights {
+            PackedWeights::F32(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
+            PackedWeights::BF16(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
+            PackedWeights::F64(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
+            PackedWeights::Int8(packed) => {
+                let numbers = 3 * size_of_val(&packed.bias[..]);
+                size_of_val(packed.weights.data()) + numbers
+            }
+        }
+    }
 }
 
 impl std::fmt::Debug for PackedLinear {

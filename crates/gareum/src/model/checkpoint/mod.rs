@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use ::tensor::Tensor;
 
 use super::ModelError;
+use super::bitsandbytes::{PARTS, Parts};
 use super::quantization::SCALE;
 use crate::settings::QuantizeBase;
 pub use folder::EncoderFolder;
@@ -162,7 +163,11 @@ impl LoadedWeights {
         let Some(Named { name, stored }) = self.tensors.get(&known) else {
             return Ok(None);
         };
-        if stored.shape != shape {
+        let is_nf4 = stored.element == Element::U8
+            && PARTS
+                .iter()
+                .any(|part| self.tensors.contains_key(&format!("{known}{part}")));
+        if stored.shape != shape && !is_nf4 {
             return Err(ModelError::Shape {
                 path: stored.file.path.clone(),
                 name: name.clone(),
@@ -183,10 +188,39 @@ impl LoadedWeights {
                 self.used.insert(scale);
                 tensor
             }
+            _ if is_nf4 => {
+                let tensor = self.read_nf4(&known, name, stored, shape)?;
+                self.used.extend(PARTS.map(|part| format!("{known}{part}")));
+                tensor
+            }
             _ => stored.read(name)?,
         };
         self.used.insert(known);
         Ok(Some(tensor))
+    }
+
+    /// A weight of 4 bits, of what stands beside it.
+    fn read_nf4(&self, known: &str, name: &str, packed: &Stored, shape: &[usize]) -> Result<Tensor, ModelError> {
+        let part = |end: &str| match self.tensors.get(&format!("{known}{end}")) {
+            Some(named) => Ok(&named.stored),
+            None => Err(packed
+                .file
+                .failed(format!("`{name}` holds U8, but there is no `{name}{end}`"))),
+        };
+        let bytes = |end: &str| part(end)?.read_bytes(&format!("{name}{end}"));
+        let numbers = |end: &str| Ok::<_, ModelError>(part(end)?.read(&format!("{name}{end}"))?.to_f32_vec());
+        let [absmax, nested_absmax, quant_map, nested_quant_map, state] = PARTS;
+        let parts = Parts {
+            packed: packed.read_bytes(name)?,
+            absmax: bytes(absmax)?,
+            nested_absmax: numbers(nested_absmax)?,
+            quant_map: numbers(quant_map)?,
+            nested_quant_map: numbers(nested_quant_map)?,
+            state: bytes(state)?,
+        };
+        parts
+            .into_tensor(shape)
+            .map_err(|reason| packed.file.failed(format!("`{name}`: {reason}")))
     }
 
     /// A tensor by its very name, in `f32` (or `f64` if it is stored so).

@@ -57,7 +57,7 @@ fn element(dtype: Dtype) -> Element {
         Dtype::I32 => Element::Other("I32"),
         Dtype::I16 => Element::Other("I16"),
         Dtype::I8 => Element::I8,
-        Dtype::U8 => Element::Other("U8"),
+        Dtype::U8 => Element::U8,
         Dtype::BOOL => Element::Other("BOOL"),
         _ => Element::Other("numbers of another kind"),
     }

@@ -72,8 +72,25 @@ pub(super) enum Element {
     BF16,
     /// Integers, with a scale for each row in a tensor of its own.
     I8,
+    /// Two numbers of 4 bits each, with what makes numbers of them in tensors of their own; or text.
+    U8,
     /// Nothing that a model computes with.
     Other(&'static str),
+}
+
+impl Element {
+    /// As safetensors have it.
+    fn name(self) -> &'static str {
+        match self {
+            Self::F64 => "F64",
+            Self::F32 => "F32",
+            Self::F16 => "F16",
+            Self::BF16 => "BF16",
+            Self::I8 => "I8",
+            Self::U8 => "U8",
+            Self::Other(found) => found,
+        }
+    }
 }
 
 /// A tensor in a file. It has been checked that its values are within the file.
@@ -106,15 +123,10 @@ impl Stored {
                 shape,
             )?,
             Element::F64 => Tensor::from_vec(self.values(f64::from_le_bytes).map_err(failed)?, shape)?,
-            Element::I8 => {
-                return Err(self
-                    .file
-                    .failed(format!("`{name}` holds I8, expected F32, F16, BF16 or F64")));
-            }
-            Element::Other(found) => {
-                return Err(self
-                    .file
-                    .failed(format!("`{name}` holds {found}, expected F32, F16, BF16 or F64")));
+            Element::I8 | Element::U8 | Element::Other(_) => {
+                let found = self.element.name();
+                let reason = format!("`{name}` holds {found}, expected F32, F16, BF16 or F64");
+                return Err(self.file.failed(reason));
             }
         })
     }
@@ -141,6 +153,15 @@ impl Stored {
         let read = Int8Rows::from_parts(values, scales, columns);
         read.map(Tensor::from_int8)
             .ok_or_else(|| failed(format!("`{name}` and `{name}_scale` do not fit each other")))
+    }
+
+    /// Plain bytes.
+    pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, ModelError> {
+        if self.element != Element::U8 {
+            let found = self.element.name();
+            return Err(self.file.failed(format!("`{name}` holds {found}, expected U8")));
+        }
+        self.values(u8::from_le_bytes).map_err(|error| self.file.failed(error))
     }
 
     fn values<const N: usize, T: Copy>(&self, convert: impl Fn([u8; N]) -> T) -> std::io::Result<Vec<T>> {
