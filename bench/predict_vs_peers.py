@@ -7,8 +7,8 @@ Workloads: S1, every text exactly 128 tokens; S2, log-normal lengths (sigma 0.7)
 time. Texts come to the peers in batches of 32, sorted by length (`--unsorted`: in the order of the file) and padded to the longest of their batch. Those of S2
 are whole batches, evenly spaced, of 1,600 sorted texts: the batches are as full as in a file of that size, and all sides predict the same texts.
 
-Each side runs in a process of its own, and each run of a peer stands between two of gareum in the same precision (int8: the lowest that gareum has). The order is
-turned round from round to round. Not timed: loading, tokenising, padding, and a warm-up in which the peer sees every shape that it will be timed on.
+Each side runs in a process of its own, and each run of a peer stands between two of gareum in the same precision. gareum's int8 is what
+`gareum compress --to int8` makes of the model, with the rest in `--int8-rest`. The order is turned round from round to round. Not timed: loading, tokenising, padding, and a warm-up in which the peer sees every shape that it will be timed on.
 Before the rounds, every way to run a peer (torch.autocast or weights in bf16, one batch on all threads or one on each, ...) is tried; the fastest is taken, for
 each workload. Its logits on 64 texts of all lengths must be those of PyTorch in f32, within a tolerance of the precision, in proportion to how much logits differ between texts.
 A peer whose packages are missing, or that cannot run, is left out with a message.
@@ -103,7 +103,8 @@ def arguments() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument("--workload", nargs="+", choices=WORKLOADS, default=list(WORKLOADS))
     parser.add_argument("--peers", nargs="+", choices=PEERS, default=list(PEERS))
-    parser.add_argument("--gareum-precision", nargs="*", choices=["f32", "bf16"], default=["f32", "bf16"], help="none: the peers alone")
+    parser.add_argument("--gareum-precision", nargs="*", choices=["f32", "bf16", "int8"], default=["f32", "bf16", "int8"], help="none: the peers alone")
+    parser.add_argument("--int8-rest", choices=["f32", "bf16"], default="bf16", help="what gareum's int8 computes everything but its products in")
     parser.add_argument("--batches", type=int, help=f"of the peers (default: {BATCHES})")
     parser.add_argument("--unsorted", action="store_true", help="the peers' batches are not sorted by length")
     parser.add_argument("--latency-tokens", type=int, default=28)
@@ -505,12 +506,12 @@ def lengths_of(args: argparse.Namespace, workload: str) -> np.ndarray:
 
 
 def groups(precisions: list[str], ways: dict[str, str]) -> dict[str | None, list[str]]:
-    """The peers beside each of gareum's precisions; int8 is beside the lowest. `None`: gareum is not here."""
+    """The peers beside each of gareum's precisions; one that gareum does not have is beside the last. `None`: gareum is not here."""
     found = {}
     for name in ways:
         wanted = PEERS[name].precision
-        lowest = precisions[-1] if precisions and wanted == "int8" else None
-        found.setdefault(wanted if wanted in precisions else lowest, []).append(name)
+        last = precisions[-1] if precisions and wanted == "int8" else None
+        found.setdefault(wanted if wanted in precisions else last, []).append(name)
     return found
 
 
@@ -567,11 +568,25 @@ def peer_run(here: Here, workload: str, name: str, way: str, trial: bool = False
     return run_json([sys.executable, __file__, "--run-peer", json.dumps(chosen)], args.threads, {"TORCHINDUCTOR_CACHE_DIR": str(here.work / "compiled")})
 
 
-# gareum: all that is known of its command line is in these two functions
+# gareum: all that is known of its command line is in these functions
 
 
-def gareum_bench(args: argparse.Namespace, model: Path, data: Path, precision: str, latency: bool) -> dict:
-    command = [args.gareum, "bench", "--model", model, "--input", data, "--text", "text", "--precision", precision]
+def gareum_model(here: Here, precision: str) -> list:
+    """The options that name the model and what it computes in. The first time, int8 makes the model."""
+    args, model = here.args, here.work / "model"
+    if precision != "int8":
+        return ["--model", model, "--precision", precision]
+    small = here.work / "model-int8"
+    if not small.exists():
+        command = [args.gareum, "compress", "--to", "int8", "--model", model, "--output", small, "--data", here.work / "check.csv"]
+        # Random weights decide nothing: what the gate says of them is of no use.
+        run([*command, "--gate", "100,100", "--threads", args.threads], args.threads)
+    return ["--model", small, "--precision", args.int8_rest]
+
+
+def gareum_bench(here: Here, data: Path, precision: str, latency: bool) -> dict:
+    args = here.args
+    command = [args.gareum, "bench", *gareum_model(here, precision), "--input", data, "--text", "text"]
     command += ["--batch-size", args.batch_size, "--threads", args.threads, "--json", *args.gareum_option]
     if latency:
         command += ["--latency-tokens", args.latency_tokens]
@@ -584,10 +599,10 @@ def gareum_bench(args: argparse.Namespace, model: Path, data: Path, precision: s
     return told | {key: answer["prediction"][key] for key in ("examples", "tokens", "seconds", "examples_per_second", "tokens_per_second")}
 
 
-def gareum_scores(args: argparse.Namespace, model: Path, data: Path, precision: str, output: Path) -> np.ndarray:
+def gareum_scores(here: Here, data: Path, precision: str, output: Path) -> np.ndarray:
     """Probabilities of the labels, `[texts, labels]`."""
-    command = [args.gareum, "predict", "--model", model, "--input", data, "--text", "text", "--output", output, "--threads", args.threads]
-    run([*command, *([] if precision == "f32" else ["--precision", precision])], args.threads)
+    command = [here.args.gareum, "predict", *gareum_model(here, precision), "--input", data, "--text", "text", "--output", output]
+    run([*command, "--threads", here.args.threads], here.args.threads)
     rows = [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
     return np.array([[row["scores"][label] for label in LABELS] for row in rows])
 
@@ -595,7 +610,7 @@ def gareum_scores(args: argparse.Namespace, model: Path, data: Path, precision: 
 def gareum_is_here(here: Here, workload: str, precision: str) -> bool:
     """One run that is not counted."""
     try:
-        gareum_bench(here.args, here.work / "model", here.work / f"{workload}.csv", precision, workload == "latency")
+        gareum_bench(here, here.work / f"{workload}.csv", precision, workload == "latency")
     except Failed as failure:
         here.leave_out(f"{workload} gareum {precision}", failure.reason())
         return False
@@ -607,7 +622,7 @@ def gareum_is_here(here: Here, workload: str, precision: str) -> bool:
 def check_gareum(here: Here, precision: str) -> None:
     """Compares gareum's scores with the soft-max of PyTorch's logits."""
     try:
-        scores = gareum_scores(here.args, here.work / "model", here.work / "check.csv", precision, here.work / "scores.jsonl")
+        scores = gareum_scores(here, here.work / "check.csv", precision, here.work / "scores.jsonl")
     except Failed as failure:
         here.checked["gareum", precision] = {}
         here.leave_out(f"check of gareum's scores in {precision}", failure.reason())
@@ -617,7 +632,7 @@ def check_gareum(here: Here, precision: str) -> None:
 
 
 def gareum_run(here: Here, workload: str, precision: str, number: int, runs: dict[str, list[dict]]) -> dict:
-    measured = gareum_bench(here.args, here.work / "model", here.work / f"{workload}.csv", precision, workload == "latency")
+    measured = gareum_bench(here, here.work / f"{workload}.csv", precision, workload == "latency")
     runs[precision].append(measured)
     tell(workload, number, f"gareum {precision}", measured)
     return measured
