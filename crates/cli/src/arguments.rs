@@ -329,6 +329,8 @@ pub enum CompressTo {
     Bf16,
     /// All numbers in 16 bits with a longer fraction, up to 65,504
     F16,
+    /// Only the words of a corpus, single characters and special tokens, in tokenizer and embeddings
+    Trimmed,
 }
 
 #[derive(Debug, Args)]
@@ -360,6 +362,9 @@ pub struct Compress {
     /// bitsandbytes (nf4)
     #[arg(long)]
     pub wide_embeddings: bool,
+    /// Of --to trimmed: texts whose words are kept, several times [default: the texts of the model's own run]
+    #[arg(long, value_name = "FILE")]
+    pub corpus: Vec<PathBuf>,
     /// What everything but the products is computed in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,

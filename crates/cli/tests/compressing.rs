@@ -259,6 +259,64 @@ fn four_bits_say_nearly_the_same() {
 }
 
 #[test]
+fn fewer_words_say_the_same() {
+    let workspace = trained();
+    let words = workspace.json("model/config.json")["vocab_size"].as_u64().unwrap();
+    let trim = [
+        "compress", "--to", "trimmed", "--model", "model", "--gate", "0,0", "--json",
+    ];
+    // The words of its own run are all that there are.
+    let whole = workspace.succeed(&[&trim[..], &["--output", "whole"]].concat()).json();
+    assert_eq!(whole["vocabulary"][0], words);
+    workspace.write("corpus.txt", "좋아요 good\n");
+    let rows = csv(&["text", "label"], &reviews()[..6]);
+    workspace.write("few.csv", rows);
+    let few = ["--data", "few.csv", "--corpus", "corpus.txt", "--output", "small"];
+    let report = workspace.succeed(&[&trim[..], &few].concat()).json();
+    let left = report["vocabulary"][1].as_u64().unwrap();
+    assert!(left < words, "{left} of {words}");
+    let judgement = &report["judgement"];
+    assert_eq!(
+        (&judgement["shift"]["max"], &judgement["flipped"]),
+        (&json!(0.0), &json!(0.0))
+    );
+    assert_eq!(workspace.json("small/config.json")["vocab_size"], left);
+    let predict = |model: &str| {
+        let arguments = [
+            "predict", "--quiet", "--model", model, "--input", "few.csv", "--text", "text",
+        ];
+        json_lines(&workspace.succeed(&arguments).stdout)
+            .into_iter()
+            .map(|row| row["scores"].clone())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(predict("small"), predict("model"));
+    workspace.succeed(&[
+        "compress", "--to", "int8", "--model", "small", "--output", "smaller", "--data", "few.csv", "--gate", "100,100",
+    ]);
+
+    insta::assert_snapshot!(
+        "compress_corpus",
+        workspace.fail(&[
+            "compress",
+            "--to",
+            "int8",
+            "--model",
+            "model",
+            "--output",
+            "o",
+            "--corpus",
+            "corpus.txt",
+            "--quiet"
+        ])
+    );
+    let nothing = [
+        "compress", "--to", "trimmed", "--model", "base", "--output", "o", "--data", "few.csv", "--quiet",
+    ];
+    insta::assert_snapshot!("compress_no_corpus", workspace.fail(&nothing));
+}
+
+#[test]
 fn damaged_weights_of_four_bits_are_refused() {
     let workspace = trained();
     workspace.succeed(&[

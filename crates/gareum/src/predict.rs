@@ -310,6 +310,16 @@ impl Predictor {
     pub(crate) fn new(mut model: Model, directory: &Path, precision: PrecisionSetting) -> Result<Self, PredictError> {
         let tokenizer = tokenizer_of(&mut model, directory)?;
         model.merge()?;
+        Self::with(model, tokenizer, directory, precision)
+    }
+
+    /// As [`Predictor::new`], with a plain model and its tokenizer.
+    pub(crate) fn with(
+        model: Model,
+        tokenizer: Tokenizer,
+        directory: &Path,
+        precision: PrecisionSetting,
+    ) -> Result<Self, PredictError> {
         let precision = |trained| prediction_precision(precision, trained);
         Self::with_tokenizer(model, tokenizer, directory, |model, trained| {
             Ok(model.for_prediction(precision(trained))?)

@@ -262,3 +262,54 @@ fn klue_nli() -> Option<Vec<Row>> {
     let row = |pair: &Map<String, Value>| (string(&pair["premise"]), Some(string(&pair["hypothesis"])));
     Some(pairs.iter().map(row).collect())
 }
+
+/// Texts that a tokenizer was trimmed for are cut as before, also after saving; others get no more unknown tokens than there are foreign
+/// characters in them.
+#[test]
+fn trimmed_tokenizers_cut_the_texts_that_they_were_trimmed_for_as_before() {
+    let reference = reference();
+    let texts: Vec<String> = list(&reference["texts"]).iter().map(string).collect();
+    let rows = nsmc().into_iter().chain(klue_nli());
+    let rows = rows.flat_map(|rows| rows.into_iter().take(60_000).step_by(200));
+    let rows: Vec<Row> = rows.chain(texts.into_iter().map(|text| (text, None))).collect();
+    let others: Vec<Row> = goemotions().into_iter().flatten().step_by(500).collect();
+    let ids = |tokenizer: &Tokenizer, (text, pair): &Row| {
+        tokenizer.encode(text, pair.as_deref(), UNTRUNCATED).unwrap().input_ids
+    };
+    for (name, kind) in reference["kinds"].as_object().unwrap() {
+        let Some(directory) = checkpoint(kind) else { continue };
+        let whole = open(directory.path(), name);
+        let used = rows.iter().flat_map(|row| ids(&whole, row)).collect();
+        let trimmed = match whole.trimmed(&used) {
+            Err(error) if name.starts_with("kobert") => {
+                assert!(error.to_string().contains("KoBERT"), "{name}: {error}");
+                continue;
+            }
+            trimmed => trimmed.unwrap_or_else(|error| panic!("{name}: {error}")),
+        };
+        let size = trimmed.kept.len();
+        assert_eq!(trimmed.tokenizer.vocab_size(), size, "{name}");
+        if whole.vocab_size() > 20_000 {
+            assert!(
+                size < whole.vocab_size() / 2,
+                "{name}: {size} of {}",
+                whole.vocab_size()
+            );
+        }
+        for tokenizer in [&trimmed.tokenizer, &again(&trimmed.tokenizer, name)] {
+            for row in &rows {
+                let expected: Option<Vec<u32>> = ids(&whole, row).iter().map(|id| trimmed.id_of(*id)).collect();
+                assert_eq!(Some(ids(tokenizer, row)), expected, "{name}: {row:?}");
+            }
+            let unknown = |tokenizer: &Tokenizer| {
+                let unknown = tokenizer.unknown_token();
+                let ids = others.iter().flat_map(|row| ids(tokenizer, row));
+                ids.filter(|id| Some(*id) == unknown).count()
+            };
+            // Small models lack single characters in the first place.
+            if whole.vocab_size() > 20_000 {
+                assert!(unknown(tokenizer) <= unknown(&whole) + others.len() / 50, "{name}");
+            }
+        }
+    }
+}

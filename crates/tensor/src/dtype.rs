@@ -127,6 +127,11 @@ pub trait Float: Element {
     fn widen(self) -> Self::Real;
     /// Rounds to the nearest, to the even one if two are.
     fn narrow(value: Self::Real) -> Self;
+    /// The same for what is a number; what is none becomes anything.
+    #[inline(always)]
+    fn narrow_finite(value: Self::Real) -> Self {
+        Self::narrow(value)
+    }
 }
 
 macro_rules! computed_in_itself {
@@ -163,6 +168,11 @@ impl Float for bf16 {
         let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
         let quiet = (bits >> 16) | 0x40;
         Self::from_bits(if value.is_nan() { quiet } else { rounded } as u16)
+    }
+    #[inline(always)]
+    fn narrow_finite(value: f32) -> Self {
+        let bits = value.to_bits();
+        Self::from_bits((bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16) as u16)
     }
 }
 

@@ -4,16 +4,16 @@ use std::process::ExitCode;
 
 use anyhow::bail;
 use gareum::compress::{
-    Compressed, Event, Gate, Judgement, QuantizeOptions, Quantized, Report, Source, quantize, to_half,
+    Compressed, Event, Gate, Judgement, QuantizeOptions, Quantized, Report, Source, quantize, to_half, trim_vocabulary,
 };
-use gareum::data::{Dataset, Example};
+use gareum::data::{Dataset, Example, Input};
 use gareum::files;
 use gareum::model::Width;
 use gareum::predict::{Description, Predictor};
 
 use super::compare::print_costs;
 use super::report::{said, shortened};
-use super::{check_output, hub, labelled, write_report};
+use super::{check_output, corpus, hub, labelled, write_report};
 use crate::arguments::{Common, Compress, CompressTo};
 use crate::failure::Usage;
 use crate::progress::Display;
@@ -42,22 +42,30 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
     }
     let gate = gate(command.gate.as_deref())?;
     let examples = examples(command, &directory, common, display)?;
+    let corpus = match command.to {
+        CompressTo::Trimmed => corpus::texts(command, &directory, common, display)?,
+        _ if command.corpus.is_empty() => Vec::new(),
+        _ => bail!(Usage("--corpus is for --to trimmed".to_owned())),
+    };
     let source = Source::open(directory, command.base.as_deref(), &examples)?;
     let bar = display.rows(Some(examples.len() as u64));
     let mut observe = |event: Event<'_>| match event {
         Event::Rows(done, _) => bar.set_position(done as u64),
         Event::Judged(judgement, kept) => bar.suspend(|| {
             let (drop, flipped) = (-100.0 * judgement.drop, 100.0 * judgement.flipped);
-            display.note(format_args!(
-                "{kept} groups of weights left wide: {drop:+.2} points, {flipped:.2} % of labels changed"
-            ));
+            // No minus before nothing.
+            let drop = if drop == 0.0 { 0.0 } else { drop };
+            if kept > 0 {
+                display.note(format_args!("{kept} groups of weights left wide"));
+            }
+            display.note(format_args!("{drop:+.2} points, {flipped:.2} % of labels changed"));
             display.note(match judgement.passed {
                 true => "the gate is passed",
                 false => "the gate is not passed",
             });
         }),
     };
-    let compressed = compress(command, gate, &source, &mut observe)?;
+    let compressed = compress(command, gate, &source, &corpus, &mut observe)?;
     bar.finish_and_clear();
     let json = serde_json::to_string_pretty(&compressed.report)?;
     if compressed.report.judgement.passed {
@@ -83,6 +91,7 @@ fn compress(
     command: &Compress,
     gate: Gate,
     source: &Source<'_>,
+    corpus: &[Input],
     observe: &mut dyn FnMut(Event<'_>),
 ) -> anyhow::Result<Compressed> {
     let precision = command.precision.into();
@@ -96,20 +105,21 @@ fn compress(
         };
         quantize(source, &options, observe)
     };
-    let half = |width: Width, observe: &mut dyn FnMut(Event<'_>)| {
-        let only_narrow = [(command.auto, "--auto"), (command.wide_embeddings, "--wide-embeddings")];
-        if let Some((_, flag)) = only_narrow.into_iter().find(|(is_given, _)| *is_given) {
-            bail!(Usage(format!(
-                "{flag} is for weights of 8 and 4 bits\nhint: leave it out, or take --to int8 or --to nf4"
-            )));
-        }
-        Ok(to_half(source, width, (precision, gate), observe)?)
-    };
+    let only_narrow = [(command.auto, "--auto"), (command.wide_embeddings, "--wide-embeddings")];
+    if let Some((_, flag)) = only_narrow.into_iter().find(|(is_given, _)| *is_given)
+        && !matches!(command.to, CompressTo::Int8 | CompressTo::Nf4)
+    {
+        bail!(Usage(format!(
+            "{flag} is for weights of 8 and 4 bits\nhint: leave it out, or take --to int8 or --to nf4"
+        )));
+    }
+    let by = (precision, gate);
     Ok(match command.to {
         CompressTo::Int8 => quantized(Quantized::Int8, observe)?,
         CompressTo::Nf4 => quantized(Quantized::Nf4, observe)?,
-        CompressTo::Bf16 => half(Width::BF16, observe)?,
-        CompressTo::F16 => half(Width::F16, observe)?,
+        CompressTo::Bf16 => to_half(source, Width::BF16, by, observe)?,
+        CompressTo::F16 => to_half(source, Width::F16, by, observe)?,
+        CompressTo::Trimmed => trim_vocabulary(source, corpus, by, observe)?,
     })
 }
 
@@ -181,6 +191,9 @@ fn print(display: Display, report: &Report) {
             shift.max,
             100.0 * flipped
         ));
+    }
+    if let Some([before, after]) = report.vocabulary {
+        display.print(format_args!("{after} of {before} words are left"));
     }
     if !report.kept.is_empty() {
         display.print(format_args!("{} weights were kept wider", report.kept.len()));

@@ -4,6 +4,7 @@ pub mod bench;
 pub mod calibrate;
 pub mod compare;
 pub mod compress;
+mod corpus;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;

@@ -25,12 +25,14 @@ pub fn to_half(
     observe(Event::Judged(&judgement, 0));
     Ok(Compressed {
         model,
+        tokenizer: source.tokenizer.clone(),
         report: Report {
             to: width.name(),
             comparison,
             judgement,
             kept: Vec::new(),
             share: None,
+            vocabulary: None,
         },
     })
 }

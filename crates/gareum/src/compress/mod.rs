@@ -7,6 +7,7 @@
 mod gate;
 mod half;
 mod quantized;
+mod trimmed;
 
 use std::path::PathBuf;
 
@@ -18,11 +19,12 @@ use crate::metrics::{Bootstrap, MetricsError};
 use crate::model::{Model, ModelError};
 use crate::predict::{self, PredictError, Predictor};
 use crate::settings::PrecisionSetting;
-use crate::tokens::Tokenizer;
+use crate::tokens::{Tokenizer, TokenizerError};
 
 pub use gate::{Flip, Gate, Judgement};
 pub use half::to_half;
 pub use quantized::{QuantizeOptions, Quantized, quantize};
+pub use trimmed::trim_vocabulary;
 
 /// What a model is compressed from, and judged on.
 #[derive(Debug)]
@@ -42,6 +44,8 @@ pub struct Source<'a> {
 pub struct Compressed {
     /// The model.
     pub model: Model,
+    /// Its tokenizer.
+    pub tokenizer: Tokenizer,
     /// What it was judged by.
     pub report: Report,
 }
@@ -59,6 +63,8 @@ pub struct Report {
     pub kept: Vec<String>,
     /// How much of the model's numbers is narrow; null where all are.
     pub share: Option<f64>,
+    /// Words before and after; null where none were left out.
+    pub vocabulary: Option<[usize; 2]>,
 }
 
 /// What is going on.
@@ -83,6 +89,9 @@ pub enum CompressError {
     /// It is so already.
     #[error("{}: the weights of the model are of 8 or 4 bits already\nhint: take the model that it was made of", .0.display())]
     IsQuantized(PathBuf),
+    /// A tokenizer with fewer tokens does not do what it should.
+    #[error("without the other tokens, the tokenizer would cut a text otherwise: {}\nhint: this tokenizer cannot be trimmed; its rules are not those of its kind", .0.chars().take(80).collect::<String>())]
+    CutOtherwise(String),
     /// A number that f16 does not reach to.
     #[error("{}: `{name}` holds {value:e}, which is too large for f16\nhint: take bf16", path.display())]
     TooLarge {
@@ -97,6 +106,12 @@ pub enum CompressError {
 
 impl From<ModelError> for CompressError {
     fn from(error: ModelError) -> Self {
+        Self::Predict(error.into())
+    }
+}
+
+impl From<TokenizerError> for CompressError {
+    fn from(error: TokenizerError) -> Self {
         Self::Predict(error.into())
     }
 }
@@ -128,7 +143,8 @@ impl<'a> Judge<'a> {
         (precision, gate): (PrecisionSetting, Gate),
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, CompressError> {
-        let before = score("original", source, &source.model, precision, observe)?;
+        let of = (&source.model, &source.tokenizer);
+        let before = score("original", source, of, precision, observe)?;
         Ok(Self {
             source,
             precision,
@@ -144,7 +160,18 @@ impl<'a> Judge<'a> {
         model: &Model,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Comparison, Judgement), CompressError> {
-        let after = score(name, self.source, model, self.precision, observe)?;
+        self.judge_with(name, model, &self.source.tokenizer, observe)
+    }
+
+    /// As [`Judge::judge`], with another tokenizer.
+    fn judge_with(
+        &self,
+        name: &str,
+        model: &Model,
+        tokenizer: &Tokenizer,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<(Comparison, Judgement), CompressError> {
+        let after = score(name, self.source, (model, tokenizer), self.precision, observe)?;
         let both = [self.before.clone(), after];
         let (schema, examples) = (self.source.model.schema(), self.source.examples);
         let comparison = Comparison::new(schema, examples, &both, &Bootstrap::default())?;
@@ -156,12 +183,12 @@ impl<'a> Judge<'a> {
 fn score(
     name: &str,
     source: &Source<'_>,
-    model: &Model,
+    (model, tokenizer): (&Model, &Tokenizer),
     precision: PrecisionSetting,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Contestant, CompressError> {
     let rows = source.examples.len();
-    let predictor = Predictor::new(model.clone(), &source.directory, precision)?;
+    let predictor = Predictor::with(model.clone(), tokenizer.clone(), &source.directory, precision)?;
     let of = (source.directory.as_path(), model.saved_bytes());
     let data = (source.model.schema(), source.examples);
     let progress = &mut |done| observe(Event::Rows(done, rows));
@@ -206,7 +233,7 @@ impl<'a> Source<'a> {
     pub fn save(&self, compressed: &Compressed, output: &std::path::Path) -> Result<(), CompressError> {
         Ok(predict::save_as(
             &compressed.model,
-            &self.tokenizer,
+            &compressed.tokenizer,
             &self.directory,
             output,
         )?)

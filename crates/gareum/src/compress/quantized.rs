@@ -98,12 +98,14 @@ pub fn quantize(
             let names = kept.iter().flat_map(|index| &groups[*index].names);
             return Ok(Compressed {
                 model,
+                tokenizer: source.tokenizer.clone(),
                 report: Report {
                     to: to.name(),
                     comparison,
                     judgement,
                     kept: names.cloned().collect(),
                     share: Some(narrow as f64 / all.max(1) as f64),
+                    vocabulary: None,
                 },
             });
         }

@@ -96,6 +96,11 @@ impl Embeddings {
         }
     }
 
+    /// The table of words.
+    pub fn words(&self) -> ParameterId {
+        self.words
+    }
+
     /// The tables of words and positions.
     pub fn tables(&self) -> impl Iterator<Item = ParameterId> {
         std::iter::once(self.words).chain(self.positions.map(|(table, _)| table))

@@ -177,6 +177,11 @@ impl Encoder {
             .chain(self.layers.iter().flat_map(of_layer))
     }
 
+    /// The table of words.
+    pub fn words(&self) -> ParameterId {
+        self.embeddings.words()
+    }
+
     /// The tables whose rows are summed up for each token.
     pub fn tables(&self) -> impl Iterator<Item = ParameterId> {
         self.embeddings.tables()

@@ -24,6 +24,7 @@ mod rotary;
 pub(crate) mod sites;
 mod trained;
 mod weights;
+mod words;
 
 use std::path::Path;
 use std::sync::Arc;

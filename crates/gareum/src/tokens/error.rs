@@ -91,6 +91,14 @@ pub enum TokenizerError {
         /// What is missing.
         reason: String,
     },
+    /// Tokens cannot be left out of it.
+    #[error(
+        "cannot leave tokens out of this tokenizer: {reason}\nhint: WordPiece, unigram and BPE models can be trimmed"
+    )]
+    Trim {
+        /// What it is.
+        reason: String,
+    },
     /// A tokenizer could not be trained.
     #[error("cannot train a tokenizer: {reason}")]
     Train {

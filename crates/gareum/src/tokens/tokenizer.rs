@@ -69,11 +69,11 @@ pub struct TokenSpan {
 /// A tokenizer with the files that describe it.
 #[derive(Debug, Clone)]
 pub struct Tokenizer {
-    inner: tokenizers::Tokenizer,
+    pub(super) inner: tokenizers::Tokenizer,
     /// `tokenizer_config.json`, kept as it was read.
-    config: Map<String, Value>,
+    pub(super) config: Map<String, Value>,
     /// What cuts texts instead of `inner`, which then only normalises them: in KoBERT's tokenizers.
-    cutter: Option<Cutter>,
+    pub(super) cutter: Option<Cutter>,
 }
 
 impl Tokenizer {

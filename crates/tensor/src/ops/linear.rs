@@ -447,7 +447,7 @@ impl PackedInt8 {
                                 Activation::Identity => quantize_row(x, out),
                                 _ => {
                                     for (value, x) in activated.iter_mut().zip(x) {
-                                        *value = F::value(x.widen());
+                                        *value = F::coarse(x.widen());
                                     }
                                     quantize_row(&activated, out)
                                 }
@@ -469,7 +469,7 @@ impl PackedInt8 {
                     .zip(&self.sums[column..])
                     .zip(&self.bias[column..]);
                 for ((out, &sum), ((of_output, &weights), &bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
-                    *out = S::narrow((sum - zero * weights) as f32 * (scale * of_output) + bias);
+                    *out = S::narrow_finite((sum - zero * weights) as f32 * (scale * of_output) + bias);
                 }
             },
         );
