@@ -130,7 +130,7 @@ impl Function for functions::Gelu {
         let p = -1.301_271_8e-9;
         let p = p * square + 1.041_945_4e-7;
         let p = p * square - 3.657_091_4e-6;
-        let p = p * square + 7.485_443_3e-5;
+        let p = p * square + 7.485_443e-5;
         let p = p * square - 1.006_485_1e-3;
         let p = p * square + 9.505_372_5e-3;
         let p = p * square - 6.588_778e-2;
