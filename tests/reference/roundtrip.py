@@ -8,6 +8,10 @@
         saves only that.
     python tests/reference/roundtrip.py --gareum ... --data FILE --train [--family bert ...] [--lora]
         gareum saves the model: trained for a few steps from such a random one, with --lora as an adapter.
+    ... --train --quantize int8|nf4, ... --reverse --quantize nf4
+        The saved model is quantised: by `gareum compress --wide-embeddings`, which transformers opens with compressed-tensors and bitsandbytes; with --reverse
+        by bitsandbytes. Inputs of 8 bits are rounded differently where a number is half-way, and models as small and random as these feel it: scores of int8 may
+        differ by 0.1.
 
 DIR may also be an adapter that gareum saved: peft loads it with the model that it belongs to.
 
@@ -33,6 +37,7 @@ from transformers import AutoConfig, AutoModelForSequenceClassification, AutoTok
 PROJECT = Path(__file__).resolve().parents[2]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
 TOLERANCE = 1e-4
+TOLERANCE_INT8 = 0.1
 DEFAULT_MAX_LENGTH = 128
 SEED = 5
 TINY = dict(max_position_embeddings=DEFAULT_MAX_LENGTH + 2, initializer_range=0.2)
@@ -84,8 +89,9 @@ def main() -> int:
             difference, labels = compare(args, model, rows, work)
             print(f"{name}: {len(rows.texts)} rows, largest difference of a score {difference:.2e}, differing labels {labels}")
             worst = max(worst, difference, 1.0 if labels else 0.0)
-    print("same" if worst <= TOLERANCE else f"DIFFERENT: more than {TOLERANCE}")
-    return 0 if worst <= TOLERANCE else 1
+    allowed = tolerance(args)
+    print("same" if worst <= allowed else f"DIFFERENT: more than {allowed}")
+    return 0 if worst <= allowed else 1
 
 
 def arguments() -> argparse.Namespace:
@@ -99,6 +105,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--reverse", action="store_true")
     parser.add_argument("--train", action="store_true")
     parser.add_argument("--lora", action="store_true")
+    parser.add_argument("--quantize", choices=["int8", "nf4"])
     parser.add_argument("--family", nargs="+", choices=FAMILIES, default=list(FAMILIES))
     parser.add_argument("predict_arguments", nargs="*", help="after --: handed to gareum predict")
     args = parser.parse_args()
@@ -160,15 +167,19 @@ def models(args: argparse.Namespace, work: Path):
         return
     tokenizer = BertTokenizer(vocab=str(DATA / "tokenizers" / "bert-base-uncased" / "vocab.txt"), do_lower_case=True)
     for family in args.family:
-        folder = save(tiny(family, tokenizer), tokenizer, work / family)
+        folder = save(tiny(family, tokenizer, 64 if args.quantize == "nf4" else 1), tokenizer, work / family)
         if args.train:
             yield f"tiny {family}, trained", trained(args, folder, work)
             continue
+        folder = quantized(folder, work / f"{family}-{args.quantize}") if args.quantize else folder
         yield f"tiny {family}", adapter(folder, work / f"{family}-lora") if args.lora else folder
 
 
-def tiny(family: str, tokenizer):
+def tiny(family: str, tokenizer, multiple: int = 1):
+    """A random model whose widths are multiples of `multiple`, which bitsandbytes needs on a CPU."""
     prefix, settings = FAMILIES[family]
+    ends = ("hidden_size", "intermediate_size", "embedding_size", "d_model", "ffn_dim", "hidden_dim", "head_dim")
+    settings = {key: -(-value // multiple) * multiple if key.endswith(ends) or key == "dim" else value for key, value in settings.items()}
     names = dict(enumerate(LABEL_NAMES))
     config = getattr(transformers, f"{prefix}Config")(
         **settings,
@@ -207,6 +218,15 @@ def adapter(base: Path, folder: Path) -> Path:
     return folder
 
 
+def quantized(folder: Path, target: Path) -> Path:
+    """What bitsandbytes makes of a saved model."""
+    how = transformers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True, bnb_4bit_compute_dtype=torch.float32, llm_int8_skip_modules=["classifier", "classification_head", "score"])
+    model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32, quantization_config=how)
+    model.save_pretrained(target)
+    load_tokenizer(folder).save_pretrained(target)
+    return target
+
+
 def trained(args: argparse.Namespace, base: Path, work: Path) -> Path:
     """What gareum makes of a model in some steps on made-up reviews."""
     data, folder = work / "train.csv", work / f"{base.name}-trained"
@@ -216,10 +236,19 @@ def trained(args: argparse.Namespace, base: Path, work: Path) -> Path:
     command = [args.gareum, "train", "--quiet", "--model", base, "--train", data, "--output", folder]
     values = ["train.max_steps=10", "train.learning_rate=0.003", "train.precision=f32"] + (["lora.rank=4"] if args.lora else [])
     subprocess.run([*map(str, command), *(part for value in values for part in ("--set", value))], check=True)
-    return folder
+    if args.quantize is None:
+        return folder
+    small = folder.with_name(f"{folder.name}-{args.quantize}")
+    command = [args.gareum, "compress", "--quiet", "--wide-embeddings", "--to", args.quantize, "--model", folder, "--output", small, "--data", data]
+    subprocess.run([*map(str, command), "--gate", "100,100"], check=True, stdout=subprocess.DEVNULL)
+    return small
 
 
 # Scores
+
+
+def tolerance(args: argparse.Namespace) -> float:
+    return TOLERANCE_INT8 if args.quantize == "int8" else TOLERANCE
 
 
 def compare(args: argparse.Namespace, model: Path, rows: Rows, work: Path) -> tuple[float, int]:
@@ -235,7 +264,7 @@ def compare(args: argparse.Namespace, model: Path, rows: Rows, work: Path) -> tu
             sys.exit(f"row {number}: gareum's labels are {sorted(scores)}, the model's are {sorted(expected)}")
         worst = max(worst, *(abs(scores[name] - value) for name, value in expected.items()))
         if isinstance(prediction["label"], str) and prediction["label"] in expected:
-            labels += expected[prediction["label"]] < max(expected.values()) - TOLERANCE
+            labels += expected[prediction["label"]] < max(expected.values()) - tolerance(args)
     return worst, labels
 
 
@@ -245,6 +274,7 @@ def gareum_predictions(args: argparse.Namespace, model: Path, rows: Rows, work: 
     output.unlink(missing_ok=True)
     command = [args.gareum, "predict", "--model", model, "--input", input, "--output", output, "--text", args.text]
     command += ["--text-pair", args.text_pair] if args.text_pair else []
+    command += ["--precision", "f32"] if args.quantize == "nf4" else []  # else its products take inputs of 8 bits
     subprocess.run([*map(str, command), *args.predict_arguments], check=True, stdout=subprocess.DEVNULL)
     return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
@@ -276,7 +306,11 @@ def temperature_of(folder: Path) -> float:
 def load(folder: Path):
     """Tokenizer and model of a folder; of an adapter, those of the model that it belongs to where it has none of its own."""
     if not (folder / "adapter_config.json").exists():
-        return load_tokenizer(folder), AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32).eval()
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        method = getattr(getattr(model.config, "quantization_config", None), "quant_method", "")
+        # The products of bitsandbytes on a CPU are in bf16, whatever they are told.
+        model = model.dequantize() if getattr(method, "value", method) == "bitsandbytes" else model
+        return load_tokenizer(folder), model.eval()
     base = PeftConfig.from_pretrained(folder).base_model_name_or_path
     named = folder if (folder / "config.json").exists() else base
     config = AutoConfig.from_pretrained(named)

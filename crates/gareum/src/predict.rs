@@ -315,11 +315,15 @@ impl Predictor {
 
     /// As [`Predictor::new`], with a plain model and its tokenizer.
     pub(crate) fn with(
-        model: Model,
+        mut model: Model,
         tokenizer: Tokenizer,
         directory: &Path,
         precision: PrecisionSetting,
     ) -> Result<Self, PredictError> {
+        // Who asks for f32 gets the products that the numbers of 4 bits stand for.
+        if precision != PrecisionSetting::F32 && model.is_quantized() {
+            model.widen_for_products();
+        }
         let precision = |trained| prediction_precision(precision, trained);
         Self::with_tokenizer(model, tokenizer, directory, |model, trained| {
             Ok(model.for_prediction(precision(trained))?)

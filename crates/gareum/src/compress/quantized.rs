@@ -7,7 +7,7 @@ use tensor::DType;
 use super::{CompressError, Compressed, Event, Gate, Judge, Report, Source};
 use crate::comparison::shift;
 use crate::data::Input;
-use crate::model::{Model, Quantizable};
+use crate::model::{Model, Quantizable, QuantizableKind};
 use crate::predict::{Prediction, Predictor};
 use crate::settings::PrecisionSetting;
 use crate::tokens::Encoded;
@@ -52,12 +52,14 @@ pub struct QuantizeOptions {
 impl QuantizeOptions {
     /// What a group of weights becomes, if it should be narrow or if it `is_kept`; `None`: as it is.
     fn dtype(&self, group: &Quantizable, is_kept: bool) -> Option<DType> {
-        match (group.is_table, self.to) {
-            (true, _) => (!is_kept && !self.keeps_embeddings).then_some(DType::Int8),
-            (false, Quantized::Int8) => (!is_kept).then_some(DType::Int8),
-            (false, Quantized::Nf4) if !is_kept => Some(DType::Nf4),
+        match (group.kind, self.to) {
+            (QuantizableKind::Table, _) => (!is_kept && !self.keeps_embeddings).then_some(DType::Int8),
+            (_, Quantized::Int8) => (!is_kept).then_some(DType::Int8),
+            // `transformers` takes `pre_classifier` for a `classifier`, which it leaves as it is.
+            (QuantizableKind::HeadProduct, Quantized::Nf4) if self.keeps_embeddings => None,
+            (_, Quantized::Nf4) if !is_kept => Some(DType::Nf4),
             // Between 4 bits and all of them; but what reads 4 bits elsewhere does not read 8 beside them.
-            (false, Quantized::Nf4) => (!self.keeps_embeddings).then_some(DType::Int8),
+            (_, Quantized::Nf4) => (!self.keeps_embeddings).then_some(DType::Int8),
         }
     }
 }

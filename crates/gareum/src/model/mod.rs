@@ -51,7 +51,7 @@ pub use error::ModelError;
 pub use families::Family;
 pub use lora::Adapter;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
-pub use quantization::Quantizable;
+pub use quantization::{Quantizable, QuantizableKind};
 pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
 pub use trained::Freezing;
@@ -489,9 +489,6 @@ impl Model {
     /// [`tensor::Error`] if the parameters are not `f32`.
     pub fn for_prediction(mut self, precision: Precision) -> tensor::Result<Self> {
         tensor::memory::keep_free(KEPT_FREE_BYTES);
-        if self.is_quantized() {
-            self.widen_for_products();
-        }
         let mut packed = PackedLinears::default();
         let nothing = PackedBatch::new([], 0, 0);
         let pass = Pass {

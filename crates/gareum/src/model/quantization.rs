@@ -34,29 +34,41 @@ pub struct Quantizable {
     pub names: Vec<String>,
     /// Numbers in them.
     pub elements: usize,
-    /// Whether it is a table of embeddings.
-    pub is_table: bool,
+    /// What they are.
+    pub kind: QuantizableKind,
+}
+
+/// What a group of weights is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QuantizableKind {
+    /// A table of embeddings.
+    Table,
+    /// A product.
+    Product,
+    /// The product that a head has before its classifier.
+    HeadProduct,
 }
 
 impl Model {
     /// What can be narrow, in the order of the layers: tables of embeddings, then products. The last is what a head has
     /// before its classifier. Norms, biases, convolutions, relative positions and the classifier stay as they are: they are small.
     pub fn quantizable(&self) -> Vec<Quantizable> {
-        let of = |ids: Vec<ParameterId>, is_table: bool| Quantizable {
+        let of = |ids: Vec<ParameterId>, kind: QuantizableKind| Quantizable {
             names: ids.iter().map(|id| self.parameters.name(*id).to_owned()).collect(),
             elements: ids.iter().map(|id| self.parameters.get(*id).len()).sum(),
-            is_table,
+            kind,
         };
         let mut seen = BTreeSet::new();
         let mut all = Vec::new();
         let encoders = || std::iter::once(&self.encoder).chain(&self.decoder);
         for table in encoders().flat_map(|encoder| encoder.tables()) {
-            all.push(of(vec![table], true));
+            all.push(of(vec![table], QuantizableKind::Table));
         }
         for linear in encoders().flat_map(|encoder| encoder.linears()) {
-            all.push(of(Linear::weights(linear).collect(), false));
+            all.push(of(Linear::weights(linear).collect(), QuantizableKind::Product));
         }
-        all.extend(self.head.dense().map(|dense| of(dense.weights().collect(), false)));
+        let dense = self.head.dense();
+        all.extend(dense.map(|dense| of(dense.weights().collect(), QuantizableKind::HeadProduct)));
         all.retain(|group| seen.insert(group.names.clone()));
         all
     }
@@ -70,7 +82,7 @@ impl Model {
             let Some(dtype) = dtype_of(&group) else {
                 continue;
             };
-            has_tables |= group.is_table;
+            has_tables |= group.kind == QuantizableKind::Table;
             has_nf4 |= dtype == DType::Nf4;
             for id in group.names.iter().filter_map(|name| self.parameters.find(name)) {
                 let value = model.parameters.get(id).to_dtype(dtype);
@@ -134,7 +146,7 @@ impl Model {
 
     /// Makes weights of 4 bits what products of integers take. Each row gets 8 bits of its own, of which rounding is a small part of what 4 bits
     /// lost before.
-    pub(super) fn widen_for_products(&mut self) {
+    pub(crate) fn widen_for_products(&mut self) {
         let narrow = |(id, _, value): (ParameterId, &str, &tensor::Tensor)| (value.dtype() == DType::Nf4).then_some(id);
         let ids: Vec<ParameterId> = self.parameters.iter().filter_map(narrow).collect();
         for id in ids {
