@@ -3,7 +3,7 @@
 Usage: python tests/reference/losses.py
 
 Cross-entropy with weights of classes and label smoothing, binary cross-entropy with weights of positives and smoothed targets, and the focal loss of both, each with its
-gradient in float64. The focal losses are written out here, since PyTorch has none.
+gradient in float64. The focal losses are written out here, since PyTorch has none. Beside them, the losses of a student with a teacher, where the last rows have no labels.
 """
 
 import json
@@ -24,6 +24,14 @@ OPTIONS = [  # weights, label smoothing, gamma
     (False, 0.0, 2.0),
     (True, 0.0, 0.5),
 ]
+TAUGHT = [  # temperature, weight of the teacher, weights of labels, rows with labels
+    (1.0, 0.5, False, 5),
+    (2.0, 0.5, False, 5),
+    (3.0, 0.9, True, 5),
+    (2.0, 1.0, False, 5),
+    (2.0, 0.3, True, 3),
+    (2.0, 0.3, False, 0),
+]
 
 
 def main() -> None:
@@ -39,9 +47,47 @@ def main() -> None:
         single = lambda x: single_label(x, torch.tensor(classes), weights, smoothing, gamma)
         several = lambda x: multi_label(x, torch.tensor(indicators), weights, smoothing, gamma)
         cases.append(options | {"single_label": solved(single, logits), "multi_label": solved(several, logits)})
+    # Answers of a teacher and numbers are kept in f32.
+    teacher = rng.normal(0, 3, (ROWS, LABELS)).astype(np.float32).astype(np.float64)
+    values = rng.normal(0, 2, (ROWS, 1)).astype(np.float32).astype(np.float64)
+    taught = []
+    for temperature, weight, has_weights, labelled in TAUGHT:
+        weights = torch.tensor(WEIGHTS if has_weights else [1.0] * LABELS, dtype=torch.float64)
+        student = lambda labels, task: lambda x: distilled(x, torch.tensor(teacher), labels, task, temperature, weight, labelled)
+        single = lambda x, n: single_label(x, torch.tensor(classes[:n]), weights, 0.0, 0.0)
+        several = lambda x, n: multi_label(x, torch.tensor(indicators[:n]), weights, 0.0, 0.0)
+        number = lambda x, n: functional.mse_loss(x, torch.tensor(values[:n]))
+        options = {"temperature": temperature, "weight": weight, "class_weights": WEIGHTS if has_weights else [], "labelled": labelled}
+        taught.append(
+            options
+            | {
+                "single_label": solved(student(single, "single_label"), logits),
+                "multi_label": solved(student(several, "multi_label"), logits),
+                "regression": solved(student(number, "regression"), logits[:, :1]),
+            }
+        )
     fixture = {"logits": logits.tolist(), "classes": classes.tolist(), "indicators": indicators.tolist(), "cases": cases}
+    fixture |= {"teacher": teacher.tolist(), "values": values.tolist(), "taught": taught}
     OUTPUT.write_text(json.dumps(fixture) + "\n")
-    print(f"{OUTPUT.name}: {len(cases)} cases, {OUTPUT.stat().st_size / 1000:.0f} kB")
+    print(f"{OUTPUT.name}: {len(cases)} and {len(taught)} cases, {OUTPUT.stat().st_size / 1000:.0f} kB")
+
+
+def distilled(logits, teacher, labels, task, temperature, weight, labelled):
+    teacher = teacher[:, : logits.shape[1]]
+    if task == "single_label":
+        costs = functional.kl_div(
+            (logits / temperature).log_softmax(-1), (teacher / temperature).log_softmax(-1), reduction="none", log_target=True
+        )
+        costs = temperature**2 * costs.sum(-1)
+    elif task == "multi_label":
+        costs = functional.binary_cross_entropy_with_logits(logits / temperature, (teacher / temperature).sigmoid(), reduction="none")
+        costs = temperature**2 * costs.mean(-1)
+    else:
+        costs = functional.mse_loss(logits, teacher, reduction="none").mean(-1)
+    total = weight * costs[:labelled].sum() + costs[labelled:].sum()
+    if labelled > 0:
+        total = total + (1 - weight) * labelled * labels(logits[:labelled], labelled)
+    return total / len(logits)
 
 
 def single_label(logits, classes, weights, smoothing, gamma):

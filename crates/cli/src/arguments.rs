@@ -331,6 +331,8 @@ pub enum CompressTo {
     F16,
     /// Only the words of a corpus, single characters and special tokens, in tokenizer and embeddings
     Trimmed,
+    /// Fewer heads, columns of feed-forward halves, or layers: those that matter least on the rows to judge by are gone
+    Pruned,
 }
 
 #[derive(Debug, Args)]
@@ -362,6 +364,19 @@ pub struct Compress {
     /// bitsandbytes (nf4)
     #[arg(long)]
     pub wide_embeddings: bool,
+    /// Of --to pruned: the share of all heads to take away, for example 0.5; each layer keeps one
+    #[arg(long, value_name = "SHARE")]
+    pub heads: Option<f64>,
+    /// Of --to pruned: the share of each feed-forward half's columns to take away, for example 0.5
+    #[arg(long, value_name = "SHARE")]
+    pub feed_forward: Option<f64>,
+    /// Of --to pruned: how many layers are left
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub layers: Option<usize>,
+    /// Of --to pruned: train what is left for so many epochs, by the settings of the model's own run and with the model as its teacher,
+    /// before it is judged
+    #[arg(long, value_name = "N", value_parser = at_least_one)]
+    pub recover_epochs: Option<usize>,
     /// Of --to trimmed: texts whose words are kept, several times [default: the texts of the model's own run]
     #[arg(long, value_name = "FILE")]
     pub corpus: Vec<PathBuf>,

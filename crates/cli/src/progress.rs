@@ -245,6 +245,7 @@ impl TrainingProgress {
                 }
                 self.message(&message);
             }
+            Event::Teaching { done, total } => self.teaching(done, total),
             Event::Evaluating { done, total } => self.message(&format!("evaluating {done}/{total}")),
             Event::Evaluated {
                 step,
@@ -295,6 +296,19 @@ impl TrainingProgress {
                 self.line(format!("stopped early: {monitor} has not improved any more"));
             }
         }
+    }
+
+    /// Shows how far the teacher is, before there are steps.
+    fn teaching(&mut self, done: usize, total: usize) {
+        if done == total {
+            self.bar.finish_and_clear();
+            self.line(format!("the teacher has scored the {total} texts to learn from"));
+            return;
+        }
+        if self.bar.length() != Some(total as u64) {
+            self.bar = self.display.rows(Some(total as u64));
+        }
+        self.bar.set_position(done as u64);
     }
 
     /// Says what is special about the checkpoint.

@@ -281,7 +281,7 @@ fn settings_that_are_wrong() {
     ");
     assert_snapshot!(settings("[trian]\nepochs = 3\n"), @"
     exit 2
-    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`, `sweep`
+    error: gareum.toml:1: unknown field `trian`, expected one of `task`, `model`, `data`, `train`, `lora`, `distillation`, `decision`, `output`, `sweep`
     hint: did you mean `train`?
     ");
     assert_snapshot!(settings("[train]\nepochs = \"three\"\n"), @r#"
@@ -317,7 +317,7 @@ fn settings_that_are_wrong() {
         ");
     assert_snapshot!(train_with(&["--set", "learning_rate=1e-5"]), @"
     exit 2
-    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `decision`, `output`, `sweep`
+    error: learning_rate = 0.00001: unknown field `learning_rate`, expected one of `task`, `model`, `data`, `train`, `lora`, `distillation`, `decision`, `output`, `sweep`
     hint: did you mean `train.learning_rate`?
     ");
     assert_snapshot!(settings("[train]\nmax_length = 64\n"), @"

@@ -131,8 +131,6 @@ fn tried(workspace: &Workspace, model_type: &str, fixture: &str) -> BTreeSet<&'s
                 "100,100",
                 "--data",
                 "reviews.csv",
-                "--precision",
-                "f32",
                 "--to",
                 narrow,
                 "--model",

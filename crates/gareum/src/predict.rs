@@ -324,6 +324,7 @@ impl Predictor {
         if precision != PrecisionSetting::F32 && model.is_quantized() {
             model.widen_for_products();
         }
+        model.drop_zero_heads()?;
         let precision = |trained| prediction_precision(precision, trained);
         Self::with_tokenizer(model, tokenizer, directory, |model, trained| {
             Ok(model.for_prediction(precision(trained))?)

@@ -207,6 +207,7 @@ fn measure(case: &Case) -> (MemoryEstimate, u64) {
         settings: &settings,
         max_length: 512,
         train: &train,
+        lessons: None,
         validation: &validation,
         test: &[],
         checkpoints: None,

@@ -5,10 +5,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use gareum::data::{LabelSchema, Target, Task};
+use gareum::head::Distillation;
 use gareum::model::Model;
 use gareum::settings::{CheckpointActivations, TrainSettings};
 use gareum::tokens::{Encoded, Tokenizer};
-use gareum::train::{EncodedExample, Event, Outcome, Trainer};
+use gareum::train::{EncodedExample, Event, Lessons, Outcome, Trainer};
 use serde_json::json;
 use tensor::random::Sequence;
 
@@ -65,6 +66,28 @@ fn train(
     resume: Option<&Path>,
     stop_after: Option<u64>,
 ) -> (Vec<Vec<f32>>, Outcome, Vec<f64>) {
+    train_with(settings, None, checkpoints, resume, stop_after)
+}
+
+/// A teacher of the examples, of which the last have no labels but its own.
+fn lessons() -> Lessons {
+    let mut random = Sequence::new(6, 6);
+    let logits = (0..150 * LABELS).map(|_| 2.0 * random.normal() as f32).collect();
+    let distillation = Distillation {
+        temperature: 2.0,
+        weight: 0.7,
+    };
+    Lessons::new(logits, LABELS, 110, distillation).unwrap()
+}
+
+/// As [`train`] beside a teacher.
+fn train_with(
+    settings: &TrainSettings,
+    lessons: Option<&Lessons>,
+    checkpoints: Option<&Path>,
+    resume: Option<&Path>,
+    stop_after: Option<u64>,
+) -> (Vec<Vec<f32>>, Outcome, Vec<f64>) {
     let mut model = model();
     let tokenizer = Tokenizer::train_wordpiece(["a b c a b c"].into_iter(), 30).unwrap();
     let (train, validation) = (examples(150), examples(40));
@@ -76,6 +99,7 @@ fn train(
         settings,
         max_length: 80,
         train: &train,
+        lessons,
         validation: &validation,
         test: &[],
         checkpoints,
@@ -145,6 +169,34 @@ fn parts_of_a_batch_add_up_to_the_whole() {
             "step {step}: loss {whole} in one part, {parts} in several"
         );
     }
+}
+
+#[test]
+fn a_student_learns_the_same_from_parts_of_a_batch_and_after_a_pause() {
+    let lessons = lessons();
+    let settings = TrainSettings {
+        class_weights: toml::Value::from("balanced").try_into().unwrap(),
+        ..settings(17)
+    };
+    let run = |settings: &TrainSettings, checkpoints: Option<&Path>, resume: Option<&Path>, stop_after| {
+        train_with(settings, Some(&lessons), checkpoints, resume, stop_after)
+    };
+    let (expected, _, whole) = run(&settings, None, None, None);
+    assert_ne!(whole[0], train(&settings, None, None, None).2[0]);
+    let small = TrainSettings {
+        micro_batch_tokens: 100,
+        ..settings.clone()
+    };
+    for (step, (whole, parts)) in whole.iter().zip(run(&small, None, None, None).2).enumerate() {
+        assert!(
+            (whole - parts).abs() < 1e-5,
+            "step {step}: loss {whole} in one part, {parts} in several"
+        );
+    }
+    let directory = tempfile::tempdir().unwrap();
+    run(&settings, Some(directory.path()), None, Some(8));
+    let checkpoint = directory.path().join("checkpoint-8");
+    assert_same_bits(&expected, &run(&settings, None, Some(&checkpoint), None).0);
 }
 
 #[test]

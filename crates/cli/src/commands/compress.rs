@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use gareum::comparison::Comparison;
 use gareum::compress::{
     Compressed, Event, Gate, Judgement, QuantizeOptions, Quantized, Report, Source, quantize, to_half, trim_vocabulary,
 };
@@ -13,7 +14,7 @@ use gareum::predict::{Description, Predictor};
 
 use super::compare::print_costs;
 use super::report::{said, shortened};
-use super::{check_output, corpus, hub, labelled, write_report};
+use super::{check_output, corpus, hub, labelled, prune, write_report};
 use crate::arguments::{Common, Compress, CompressTo};
 use crate::failure::Usage;
 use crate::progress::Display;
@@ -25,10 +26,10 @@ const SPLIT: &str = "validation";
 const MOST_SHOWN: usize = 5;
 
 /// The file with what the gate said, in the directory of the model.
-const REPORT: &str = "compression.json";
+pub const REPORT: &str = "compression.json";
 
 /// The same to be looked at.
-const PAGE: &str = "compression.html";
+pub const PAGE: &str = "compression.html";
 
 pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
@@ -41,6 +42,7 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
         )));
     }
     let gate = gate(command.gate.as_deref())?;
+    let pruning = prune::options(command)?;
     let examples = examples(command, &directory, common, display)?;
     let corpus = match command.to {
         CompressTo::Trimmed => corpus::texts(command, &directory, common, display)?,
@@ -48,6 +50,9 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
         _ => bail!(Usage("--corpus is for --to trimmed".to_owned())),
     };
     let source = Source::open(directory, command.base.as_deref(), &examples)?;
+    if let Some(options) = pruning {
+        return prune::run(command, &options, &source, common);
+    }
     let bar = display.rows(Some(examples.len() as u64));
     let mut observe = |event: Event<'_>| match event {
         Event::Rows(done, _) => bar.set_position(done as u64),
@@ -120,6 +125,7 @@ fn compress(
         CompressTo::Bf16 => to_half(source, Width::BF16, by, observe)?,
         CompressTo::F16 => to_half(source, Width::F16, by, observe)?,
         CompressTo::Trimmed => trim_vocabulary(source, corpus, by, observe)?,
+        CompressTo::Pruned => bail!(prune::nothing()),
     })
 }
 
@@ -162,7 +168,7 @@ fn examples(
 }
 
 /// `POINTS,PERCENT`
-fn gate(text: Option<&str>) -> Result<Gate, Usage> {
+pub fn gate(text: Option<&str>) -> Result<Gate, Usage> {
     let Some(text) = text else {
         return Ok(Gate::default());
     };
@@ -182,16 +188,7 @@ fn gate(text: Option<&str>) -> Result<Gate, Usage> {
 }
 
 fn print(display: Display, report: &Report) {
-    print_costs(display, &report.comparison);
-    let Judgement { shift, flipped, .. } = &report.judgement;
-    if let Some(shift) = shift {
-        display.print(format_args!(
-            "\nprobabilities moved by {:.4} on average, {:.4} at most; {:.2} % of rows have another label",
-            shift.mean,
-            shift.max,
-            100.0 * flipped
-        ));
-    }
+    print_shift(display, &report.comparison, &report.judgement);
     if let Some([before, after]) = report.vocabulary {
         display.print(format_args!("{after} of {before} words are left"));
     }
@@ -205,7 +202,26 @@ fn print(display: Display, report: &Report) {
             report.to
         ));
     }
-    for flip in report.judgement.flips.iter().take(MOST_SHOWN) {
+    print_flips(&report.judgement);
+}
+
+/// What both models cost and say, and how far probabilities moved.
+pub fn print_shift(display: Display, comparison: &Comparison, judgement: &Judgement) {
+    print_costs(display, comparison);
+    let Judgement { shift, flipped, .. } = judgement;
+    if let Some(shift) = shift {
+        display.print(format_args!(
+            "\nprobabilities moved by {:.4} on average, {:.4} at most; {:.2} % of rows have another label",
+            shift.mean,
+            shift.max,
+            100.0 * flipped
+        ));
+    }
+}
+
+/// Rows whose labels changed most.
+pub fn print_flips(judgement: &Judgement) {
+    for flip in judgement.flips.iter().take(MOST_SHOWN) {
         println!(
             "    {} → {} ({}): {}",
             said(&flip.before),

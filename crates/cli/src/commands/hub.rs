@@ -16,6 +16,14 @@ pub fn fetch(settings: &Settings, common: &Common) -> Result<(), HubError> {
     if let Some(base) = &settings.model.base {
         model(base, settings.model.revision.as_deref(), common)?;
     }
+    if let Some(distillation) = &settings.distillation {
+        if let Some(teacher) = distillation.teacher_model() {
+            model(teacher, None, common)?;
+        }
+        if let Some(path) = &distillation.unlabelled {
+            dataset(path, "train", common)?;
+        }
+    }
     let data = &settings.data;
     for (path, split) in [
         (&data.train, "train"),

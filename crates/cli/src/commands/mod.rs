@@ -15,6 +15,7 @@ mod labelled;
 pub mod merge;
 pub mod predict;
 mod predictions;
+mod prune;
 pub mod quickstart;
 mod report;
 mod seeds;

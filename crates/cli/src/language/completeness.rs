@@ -36,6 +36,8 @@ const EXEMPT: &[(&str, &str)] = &[
     ("trained from scratch", "the model card, a file"),
     ("`gareum.json` holds what was fitted", "the model card, a file"),
     ("| metric | value |", "the model card, a file"),
+    ("It learnt from a teacher too", "the model card, a file"),
+    ("; and from what the teacher says", "the model card, a file"),
     ("gareum predict --model DIR", "the model card, a file"),
     ("It also opens in", "the model card, a file"),
     ("`transformers`: `AutoModel", "the model card, a file"),

@@ -6,10 +6,11 @@
 
 mod gate;
 mod half;
+mod pruned;
 mod quantized;
 mod trimmed;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -23,6 +24,7 @@ use crate::tokens::{Tokenizer, TokenizerError};
 
 pub use gate::{Flip, Gate, Judgement};
 pub use half::to_half;
+pub use pruned::{PruneOptions, PruneReport, Remains, judge_pruned, prune, recover};
 pub use quantized::{QuantizeOptions, Quantized, quantize};
 pub use trimmed::trim_vocabulary;
 
@@ -102,6 +104,32 @@ pub enum CompressError {
         /// The number.
         value: f32,
     },
+    /// A part that cannot be pruned.
+    #[error("{}: {part} of this model cannot be pruned: {reason}\nhint: prune something else of it: --heads, --feed-forward, --layers", directory.display())]
+    Fixed {
+        /// The model.
+        directory: PathBuf,
+        /// What was to be pruned.
+        part: &'static str,
+        /// Why it cannot be.
+        reason: &'static str,
+    },
+    /// It has not as many layers.
+    #[error("--layers {found}: the model has {layers} layers\nhint: name how many are to be left")]
+    Layers {
+        /// How many were to be left.
+        found: usize,
+        /// How many there are.
+        layers: usize,
+    },
+    /// It cannot be trained as it was.
+    #[error("{}: {reason}, so it cannot be trained again by itself\nhint: leave --recover-epochs out and train what is written: gareum train --model PRUNED", directory.display())]
+    NotRecoverable {
+        /// The model.
+        directory: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
 }
 
 impl From<ModelError> for CompressError {
@@ -128,6 +156,26 @@ impl From<MetricsError> for CompressError {
     }
 }
 
+/// What is judged.
+#[derive(Clone, Copy)]
+struct Contender<'a> {
+    model: &'a Model,
+    tokenizer: &'a Tokenizer,
+    /// Where its decision is.
+    directory: &'a Path,
+}
+
+impl<'a> Contender<'a> {
+    /// A model with everything else of the original.
+    fn of(source: &'a Source<'_>, model: &'a Model) -> Self {
+        Self {
+            model,
+            tokenizer: &source.tokenizer,
+            directory: &source.directory,
+        }
+    }
+}
+
 /// Judges models by what the original says.
 struct Judge<'a> {
     source: &'a Source<'a>,
@@ -143,7 +191,7 @@ impl<'a> Judge<'a> {
         (precision, gate): (PrecisionSetting, Gate),
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<Self, CompressError> {
-        let of = (&source.model, &source.tokenizer);
+        let of = Contender::of(source, &source.model);
         let before = score("original", source, of, precision, observe)?;
         Ok(Self {
             source,
@@ -160,18 +208,17 @@ impl<'a> Judge<'a> {
         model: &Model,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Comparison, Judgement), CompressError> {
-        self.judge_with(name, model, &self.source.tokenizer, observe)
+        self.judge_with(name, Contender::of(self.source, model), observe)
     }
 
-    /// As [`Judge::judge`], with another tokenizer.
+    /// As [`Judge::judge`], with another tokenizer or decision.
     fn judge_with(
         &self,
         name: &str,
-        model: &Model,
-        tokenizer: &Tokenizer,
+        of: Contender<'_>,
         observe: &mut dyn FnMut(Event<'_>),
     ) -> Result<(Comparison, Judgement), CompressError> {
-        let after = score(name, self.source, (model, tokenizer), self.precision, observe)?;
+        let after = score(name, self.source, of, self.precision, observe)?;
         let both = [self.before.clone(), after];
         let (schema, examples) = (self.source.model.schema(), self.source.examples);
         let comparison = Comparison::new(schema, examples, &both, &Bootstrap::default())?;
@@ -183,13 +230,13 @@ impl<'a> Judge<'a> {
 fn score(
     name: &str,
     source: &Source<'_>,
-    (model, tokenizer): (&Model, &Tokenizer),
+    of: Contender<'_>,
     precision: PrecisionSetting,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Contestant, CompressError> {
     let rows = source.examples.len();
-    let predictor = Predictor::with(model.clone(), tokenizer.clone(), &source.directory, precision)?;
-    let of = (source.directory.as_path(), model.saved_bytes());
+    let predictor = Predictor::with(of.model.clone(), of.tokenizer.clone(), of.directory, precision)?;
+    let of = (of.directory, of.model.saved_bytes());
     let data = (source.model.schema(), source.examples);
     let progress = &mut |done| observe(Event::Rows(done, rows));
     Ok(Contestant::of(
@@ -207,11 +254,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// [`CompressError`] names the file and what is wrong with it.
-    pub fn open(
-        directory: PathBuf,
-        base: Option<&std::path::Path>,
-        examples: &'a [Example],
-    ) -> Result<Self, CompressError> {
+    pub fn open(directory: PathBuf, base: Option<&Path>, examples: &'a [Example]) -> Result<Self, CompressError> {
         let mut model = predict::load_model(&directory, base)?;
         if model.is_quantized() {
             return Err(CompressError::IsQuantized(directory));
@@ -230,7 +273,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// [`CompressError`] if it cannot be written.
-    pub fn save(&self, compressed: &Compressed, output: &std::path::Path) -> Result<(), CompressError> {
+    pub fn save(&self, compressed: &Compressed, output: &Path) -> Result<(), CompressError> {
         Ok(predict::save_as(
             &compressed.model,
             &compressed.tokenizer,

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{CompressError, Compressed, Event, Gate, Judge, Report, Source};
+use super::{CompressError, Compressed, Contender, Event, Gate, Judge, Report, Source};
 use crate::data::{Input, normalize};
 use crate::predict::Description;
 use crate::settings::PrecisionSetting;
@@ -63,8 +63,12 @@ pub fn trim_vocabulary(
     }
     let model = source.model.with_words(&trimmed.kept)?;
     let vocabulary = Some([source.model.config().vocab_size, trimmed.kept.len()]);
+    let of = Contender {
+        tokenizer: &trimmed.tokenizer,
+        ..Contender::of(source, &model)
+    };
     let judge = Judge::new(source, (precision, gate), observe)?;
-    let (comparison, judgement) = judge.judge_with("trimmed", &model, &trimmed.tokenizer, observe)?;
+    let (comparison, judgement) = judge.judge_with("trimmed", of, observe)?;
     observe(Event::Judged(&judgement, 0));
     Ok(Compressed {
         model,

@@ -48,3 +48,4 @@ pub(crate) use leakage::{keep_together, same_text_key};
 pub(crate) use normalize::invisible_characters;
 #[cfg(test)]
 pub(crate) use real_data::found;
+pub(crate) use records::is_data_file;

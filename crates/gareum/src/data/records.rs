@@ -555,6 +555,11 @@ fn kind_of(path: &Path) -> Result<(FileKind, Option<char>), DataError> {
     }
 }
 
+/// Whether a file is called as files of rows are.
+pub(crate) fn is_data_file(path: &Path) -> bool {
+    kind_of(path).is_ok() || SheetName::parse(path, false).is_some()
+}
+
 /// The head of a file up to its last line break, or all of it if it has none; ends before the first byte that is not UTF-8.
 fn whole_lines(head: &[u8]) -> &str {
     let text = match std::str::from_utf8(head) {

@@ -4,7 +4,7 @@
 //! Not here: the residual sum and the norms around it (`encoder.rs`).
 
 use tensor::ops::{AttentionShape, Heads};
-use tensor::{Activation, Var, ops};
+use tensor::{Activation, Parameters, Var, ops};
 
 use super::relative_positions::{Positions, RelativeAttention};
 use super::{Builder, Linear, ModelConfig, ModelError, Norm, Pass, sites};
@@ -118,6 +118,17 @@ impl Attention {
     /// The products that are taken of tokens.
     pub fn linears(&self) -> [&Linear; 2] {
         [&self.query_key_value, &self.output]
+    }
+
+    /// Where queries, keys and values stand.
+    pub fn heads(&self) -> Heads {
+        self.shape.heads
+    }
+
+    /// Says that there are so many heads, where the weights of others were taken away.
+    pub fn set_heads(&mut self, heads: usize, parameters: &Parameters) {
+        self.shape.heads = Heads::equal(heads);
+        self.linears_mut().for_each(|linear| linear.measure(parameters));
     }
 
     /// Those, and that of relative positions.

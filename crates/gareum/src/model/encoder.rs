@@ -182,6 +182,16 @@ impl Encoder {
         self.embeddings.words()
     }
 
+    /// The halves of each layer that can be pruned.
+    pub fn halves(&self) -> impl Iterator<Item = (&Attention, &FeedForward)> {
+        self.layers.iter().map(|layer| (&layer.attention, &layer.feed_forward))
+    }
+
+    /// The attention of each layer.
+    pub fn attentions_mut(&mut self) -> impl Iterator<Item = &mut Attention> {
+        self.layers.iter_mut().map(|layer| &mut layer.attention)
+    }
+
     /// The tables whose rows are summed up for each token.
     pub fn tables(&self) -> impl Iterator<Item = ParameterId> {
         self.embeddings.tables()

@@ -113,6 +113,12 @@ pub enum ModelError {
         /// The model directory.
         directory: PathBuf,
     },
+    /// `model.layers` names layers that there are not.
+    #[error("model.layers: {reason}\nhint: take fewer layers, or leave the setting out")]
+    Layers {
+        /// What is wrong.
+        reason: String,
+    },
     /// `lora.targets` names nothing.
     #[error(
         "lora.targets: no product of the model is called {found}\nhint: the names end in {}",

@@ -15,9 +15,11 @@ mod encoder;
 mod error;
 pub mod families;
 mod feed_forward;
+mod layers;
 mod lora;
 mod operations;
 mod parameter;
+mod pruning;
 mod quantization;
 mod relative_positions;
 mod rotary;
@@ -51,6 +53,7 @@ pub use error::ModelError;
 pub use families::Family;
 pub use lora::Adapter;
 pub(crate) use parameter::{Builder, Linear, Norm, PackedLinears};
+pub use pruning::{HalfImportance, LayerPruning};
 pub use quantization::{Quantizable, QuantizableKind};
 pub use relative_positions::{Distances, RelativeAttention};
 pub use rotary::Rotary;
@@ -351,6 +354,9 @@ impl Model {
         }
         if for_training && model.is_quantized() {
             model.dequantize(options.quantize_base == QuantizeBase::Nf4);
+        }
+        if let Some(choice) = &options.layers {
+            model = model.keep_layers(choice)?;
         }
         Ok((model, notes))
     }

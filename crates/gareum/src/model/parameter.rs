@@ -1,6 +1,6 @@
 //! How layers get their parameters: from a checkpoint, or drawn at random.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -17,6 +17,8 @@ pub(crate) struct Builder {
     parameters: Parameters,
     /// `None`: everything is drawn at random.
     weights: Option<LoadedWeights>,
+    /// Tensors of another model, which come first.
+    tensors: BTreeMap<String, Tensor>,
     /// Whether the head comes from the checkpoint.
     keep_head: bool,
     seed: u64,
@@ -60,6 +62,7 @@ impl Builder {
         Self {
             parameters: Parameters::default(),
             weights: None,
+            tensors: BTreeMap::new(),
             keep_head: false,
             seed,
             initializer_range,
@@ -79,6 +82,14 @@ impl Builder {
             weights: Some(weights),
             keep_head,
             ..Self::fresh(seed, initializer_range)
+        }
+    }
+
+    /// One that takes what there is from these tensors.
+    pub fn from_tensors(tensors: BTreeMap<String, Tensor>, initializer_range: f64) -> Self {
+        Self {
+            tensors,
+            ..Self::fresh(0, initializer_range)
         }
     }
 
@@ -106,6 +117,18 @@ impl Builder {
     ) -> Result<ParameterId, ModelError> {
         if let Some(id) = self.parameters.find(&name) {
             return Ok(id); // shared
+        }
+        if let Some(value) = self.tensors.remove(&name) {
+            if value.shape() != shape {
+                return Err(ModelError::Shape {
+                    path: "config.json".into(),
+                    name,
+                    found: value.shape().to_vec(),
+                    expected: shape.to_vec(),
+                    hint: "the tensors belong to another config.json".to_owned(),
+                });
+            }
+            return Ok(self.parameters.add(name, value));
         }
         let wanted = part != Part::Head || self.keep_head;
         let required = part == Part::Encoder || (part == Part::Head && self.keep_head);
@@ -406,6 +429,20 @@ impl Linear {
     pub fn ranks(&self, parameters: &Parameters) -> usize {
         let ranks = self.parts.iter().filter_map(|part| part.low_rank);
         ranks.map(|low_rank| parameters.get(low_rank.down).shape()[0]).sum()
+    }
+
+    /// The weights with their biases.
+    pub fn ids(&self) -> impl Iterator<Item = (ParameterId, Option<ParameterId>)> {
+        self.parts.iter().map(LinearPart::ids)
+    }
+
+    /// Says how many inputs and outputs each weight has, where some were taken away.
+    pub fn measure(&mut self, parameters: &Parameters) {
+        for part in &mut self.parts {
+            if let &[outputs, inputs] = parameters.get(part.weight).shape() {
+                part.sizes = [inputs, outputs];
+            }
+        }
     }
 
     /// The weights.

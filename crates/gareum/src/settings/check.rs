@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{ClassWeights, OneOrMany, Settings, SettingsError};
+use super::{ClassWeights, LayerChoice, OneOrMany, Settings, SettingsError};
 use crate::data::encoding_of;
 
 impl Settings {
@@ -145,7 +145,22 @@ impl Settings {
             train.layer_decay.to_string(),
             "a number above 0, at most 1",
         )?;
+        match &self.model.layers {
+            None => {}
+            Some(LayerChoice::Count(count)) => {
+                range(*count > 0, "model.layers", count.to_string(), "at least 1 layer")?;
+            }
+            Some(LayerChoice::Numbers(numbers)) => range(
+                !numbers.is_empty() && numbers.is_sorted_by(|one, other| one < other),
+                "model.layers",
+                format!("{numbers:?}"),
+                "different numbers of layers in order, such as [0, 5, 11]",
+            )?,
+        }
         self.decision.check()?;
+        if let Some(distillation) = &self.distillation {
+            distillation.check()?;
+        }
         if let Some(sweep) = &self.sweep {
             range(sweep.trials != Some(0), "sweep.trials", "0".to_owned(), "at least 1")?;
             if let Some(halving) = &sweep.halving {
@@ -165,6 +180,12 @@ impl Settings {
                 range(!is_given, key, "given".to_owned(), expected)?;
             }
             range(
+                self.model.layers.is_none(),
+                "model.layers",
+                "given".to_owned(),
+                "no such setting beside [lora], whose adapter belongs to the whole of model.base",
+            )?;
+            range(
                 self.model.base.as_ref() != Some(&self.output.dir),
                 "output.dir",
                 self.output.dir.display().to_string(),
@@ -178,6 +199,12 @@ impl Settings {
             )?;
         }
         if let Some(scratch) = &self.model.scratch {
+            range(
+                self.model.layers.is_none(),
+                "model.layers",
+                "given".to_owned(),
+                "no such setting beside [model.scratch], which has num_hidden_layers",
+            )?;
             let dir = |base: &PathBuf| base.display().to_string();
             let base = self.model.base.as_ref().map(dir).unwrap_or_default();
             range(

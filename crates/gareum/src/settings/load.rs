@@ -144,19 +144,22 @@ impl Settings {
             &mut self.data.test,
             &mut self.data.label_map,
         ];
-        for path in files.into_iter().flatten() {
+        let of_teacher = self.distillation.as_mut();
+        let (teacher, unlabelled) = match of_teacher {
+            Some(settings) => (settings.teacher.as_mut(), settings.unlabelled.as_mut()),
+            None => (None, None),
+        };
+        for path in files.into_iter().flatten().chain(unlabelled) {
             if !is_hub_path(path) {
                 *path = directory.join(&*path);
             }
         }
         // What could be a directory beside the settings or a model on the hub is the former if it is there.
-        if let Some(base) = &mut self.model.base
-            && !is_hub_path(base)
-        {
-            let beside = directory.join(&*base);
-            let is_name = base.to_str().is_some_and(is_plain_model);
-            if beside.exists() || !is_name {
-                *base = beside;
+        for model in self.model.base.as_mut().into_iter().chain(teacher) {
+            let beside = directory.join(&*model);
+            let is_name = model.to_str().is_some_and(is_plain_model);
+            if !is_hub_path(model) && (beside.exists() || !is_name) {
+                *model = beside;
             }
         }
         // A name without a place is looked for in the directory of the checkpoint.
@@ -219,6 +222,9 @@ fn parse_error(place: String, message: &str) -> SettingsError {
         }
         _ if message.contains("ClassWeights") => {
             "expected `none`, `balanced`, or labels with numbers, such as { refund = 3.0 }".to_owned()
+        }
+        _ if message.contains("LayerChoice") => {
+            "expected a number of layers, or a list of their numbers, such as [0, 5, 11]".to_owned()
         }
         _ if message.contains("AutoOrBool") => "expected `auto`, true or false".to_owned(),
         _ => message.trim().to_owned(),
@@ -371,6 +377,28 @@ mod tests {
             (
                 "decision.abstain.min_score=1.5",
                 "decision.abstain.min_score is 1.5, expected a number above 0, at most 1",
+            ),
+            (
+                "distillation.weight=0.5",
+                "distillation.teacher is absent, expected a model directory, the name of a model on the hub",
+            ),
+            (
+                "distillation={teacher = \"t\", weight = 1.5}",
+                "distillation.weight is 1.5, expected a number above 0, at most 1",
+            ),
+            (
+                "distillation={teacher = \"t\", temperature = 0.0}",
+                "distillation.temperature is 0, expected a number above 0",
+            ),
+            ("distillation.teacer=t", "hint: did you mean `teacher`?"),
+            (
+                "model.layers=0.5",
+                "model.layers = 0.5: expected a number of layers, or a list of their numbers",
+            ),
+            ("model.layers=0", "model.layers is 0, expected at least 1 layer"),
+            (
+                "model.layers=[3, 1]",
+                "model.layers is [3, 1], expected different numbers of layers in order, such as [0, 5, 11]",
             ),
             ("nonsense", "--set nonsense: expected key=value"),
         ] {

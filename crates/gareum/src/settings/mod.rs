@@ -3,6 +3,7 @@
 
 mod check;
 mod decision;
+mod distillation;
 mod file;
 mod ini;
 mod load;
@@ -21,6 +22,7 @@ use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
 pub use decision::{DecisionSettings, ThresholdObjective};
+pub use distillation::DistillationSettings;
 pub use ini::{FromIni, IniError};
 pub use load::SettingsError;
 pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
@@ -43,6 +45,9 @@ pub struct Settings {
     /// Train products of low rank beside a frozen checkpoint. Default: train everything.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub lora: Option<LoraSettings>,
+    /// Learn from a teacher too. Default: from labels alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<DistillationSettings>,
     /// What is fitted on validation rows at the end.
     pub decision: DecisionSettings,
     /// Where the result goes.
@@ -71,6 +76,10 @@ pub struct ModelSettings {
     pub prefix_map: BTreeMap<String, String>,
     /// Take the generator of an ELECTRA pair too, which classifies worse than the discriminator. Default false.
     pub allow_generator: bool,
+    /// Keep some layers of `base` only: so many, evenly spaced from the first to the last (Sanh et al. 2019,
+    /// <https://arxiv.org/abs/1910.01108>), or those of a list of numbers from 0 on. Default: all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub layers: Option<LayerChoice>,
     /// Longest input in tokens, special ones included. Default 128: most short texts fit, and the cost grows with it.
     pub max_length: usize,
     /// Which part of a longer text is kept. Default `head`.
@@ -93,6 +102,7 @@ impl Default for ModelSettings {
             weights: None,
             prefix_map: BTreeMap::new(),
             allow_generator: false,
+            layers: None,
             max_length: 128,
             truncation: TruncationStrategy::Head,
             classifier_dropout: None,
@@ -100,6 +110,16 @@ impl Default for ModelSettings {
             scratch: None,
         }
     }
+}
+
+/// `model.layers`
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum LayerChoice {
+    /// `3`
+    Count(usize),
+    /// `[0, 5, 11]`
+    Numbers(Vec<usize>),
 }
 
 /// `[model.scratch]`: the sizes of a BERT encoder, under the names that `config.json` has for them. The defaults learn from some thousand
@@ -554,6 +574,7 @@ impl Settings {
             prefix_map: self.model.prefix_map.clone(),
             allow_generator: self.model.allow_generator,
             quantize_base: self.quantize_base(),
+            layers: self.model.layers.clone(),
         }
     }
 

@@ -12,7 +12,7 @@ use tensor::optimizer::AdamW;
 use tensor::random::combine;
 use tensor::{ParameterId, Parameters, Tensor};
 
-use super::{EarlyStopping, EncodedExample, MemoryPlan, TrainError, TrainerState};
+use super::{EarlyStopping, EncodedExample, Lessons, MemoryPlan, TrainError, TrainerState};
 use crate::data::{LabelSchema, Target};
 use crate::files::{WriteError, create_directory, sync_directory, write_atomically};
 use crate::metrics::Metrics;
@@ -62,6 +62,9 @@ pub(super) struct Identity {
     /// What of the model is trained, and how.
     #[serde(default = "everything")]
     pub trained: String,
+    /// A hash of what a teacher says, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub teacher: Option<String>,
 }
 
 /// What runs train that are not told otherwise.
@@ -70,7 +73,12 @@ fn everything() -> String {
 }
 
 impl Identity {
-    pub fn new(model: &Model, examples: &[EncodedExample], batch_size: usize, seed: u64) -> Self {
+    pub fn new(
+        model: &Model,
+        (examples, lessons): (&[EncodedExample], Option<&Lessons>),
+        batch_size: usize,
+        seed: u64,
+    ) -> Self {
         let mut hash = 0;
         let mut add = |number: u64| hash = combine(hash, number);
         for example in examples {
@@ -89,6 +97,7 @@ impl Identity {
             seed,
             precision: model.precision,
             trained: model.trained(),
+            teacher: lessons.map(Lessons::fingerprint),
         }
     }
 
@@ -116,6 +125,14 @@ impl Identity {
                 differs("the number of training rows", &self.examples, &saved.examples)
             }
             () if self.data != saved.data => differs("the hash of the training rows", &self.data, &saved.data),
+            () if self.teacher != saved.teacher => {
+                let told = |teacher: &Option<String>| teacher.clone().unwrap_or_else(|| "none".to_owned());
+                differs(
+                    "the hash of the teacher's answers",
+                    &told(&self.teacher),
+                    &told(&saved.teacher),
+                )
+            }
             () => None,
         }
     }

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::memory::{MemoryEstimate, Method};
 use super::run::{EncodedParts, encode_parts, resolve_checkpoint, start};
 use super::trainer::Plan;
-use super::{EncodedExample, MemoryPlan, Prepared, TrainError, Trainer};
+use super::{EncodedExample, Lessons, MemoryPlan, Prepared, TrainError, Trainer};
 use crate::decision::Decision;
 use crate::machine;
 use crate::model::{LoadNotes, Model};
@@ -155,6 +155,11 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         validation,
         test,
     } = encode_parts(&model, &tokenizer, settings, prepared)?;
+    let lessons = match options.resume {
+        // A checkpoint knows what the teacher said.
+        Some(_) => Lessons::of(settings, prepared, &mut |_| ())?,
+        None => Lessons::made_up(settings, prepared)?,
+    };
     let resume = options.resume.map(resolve_checkpoint).transpose()?;
     let mut trainer = Trainer {
         model: &mut model,
@@ -162,6 +167,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
         settings: &settings.train,
         max_length: settings.model.max_length,
         train: &train,
+        lessons: lessons.as_ref(),
         validation: &validation,
         test: &test,
         checkpoints: None,
@@ -269,12 +275,14 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
 pub fn memory_needed(settings: &Settings, prepared: &Prepared) -> Result<MemoryEstimate, TrainError> {
     let (mut model, tokenizer, _) = start(settings, prepared)?;
     let parts = encode_parts(&model, &tokenizer, settings, prepared)?;
+    let lessons = Lessons::made_up(settings, prepared)?;
     let mut trainer = Trainer {
         model: &mut model,
         tokenizer: &tokenizer,
         settings: &settings.train,
         max_length: settings.model.max_length,
         train: &parts.train,
+        lessons: lessons.as_ref(),
         validation: &parts.validation,
         test: &parts.test,
         checkpoints: None,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::MemoryShortage;
+use super::{MemoryShortage, TeacherError};
 use crate::data::DataError;
 use crate::files::WriteError;
 use crate::hub::HubError;
@@ -26,6 +26,9 @@ pub enum TrainError {
     /// The tokenizer.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// What is learnt from beside labels.
+    #[error(transparent)]
+    Teacher(Box<TeacherError>),
     /// A setting is needed that is not there.
     #[error("{what} is not given\nhint: {hint}")]
     Missing {
@@ -108,4 +111,10 @@ pub enum TrainError {
     /// Tensors do not fit each other.
     #[error(transparent)]
     Tensor(#[from] tensor::Error),
+}
+
+impl From<TeacherError> for TrainError {
+    fn from(error: TeacherError) -> Self {
+        Self::Teacher(Box::new(error))
+    }
 }

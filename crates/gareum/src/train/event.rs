@@ -15,6 +15,13 @@ use crate::model::{LoadNotes, Precision};
 pub enum Event<'a> {
     /// The checkpoint was read.
     Loaded(&'a LoadNotes),
+    /// The teacher has scored some of the training rows.
+    Teaching {
+        /// How many.
+        done: usize,
+        /// Of how many.
+        total: usize,
+    },
     /// The first step is about to be taken.
     Started(Plan),
     /// What the model computes in.

@@ -72,6 +72,8 @@ pub(super) struct Demand<'a> {
     pub settings: &'a TrainSettings,
     pub plan: &'a Plan,
     pub train: &'a [EncodedExample],
+    /// What a teacher says of it, if there is one.
+    pub lessons_bytes: u64,
     pub validation: &'a [EncodedExample],
     pub test: &'a [EncodedExample],
     /// What the process has beside tensors now.
@@ -173,6 +175,8 @@ impl Demand<'_> {
             !self.validation.is_empty(),
             other,
         );
+        estimate.activations_bytes += self.lessons_bytes;
+        estimate.peak_bytes += self.lessons_bytes;
         if self.settings.head_only {
             // What the encoder makes of each text is kept.
             let features = (self.train.len() + self.validation.len()) * self.model.config().hidden_size;
@@ -257,8 +261,8 @@ pub struct MemoryEstimate {
     pub optimizer_bytes: u64,
     /// The copy of those that had the best evaluation; 0 without validation rows.
     pub best_weights_bytes: u64,
-    /// What the largest pass through the model keeps and computes with beside the above, and what storage is larger than
-    /// what is stored.
+    /// What the largest pass through the model keeps and computes with beside the above, what storage is larger than what is stored,
+    /// and what a teacher said.
     pub activations_bytes: u64,
     /// Everything that is no tensor: program, tokenizer, data.
     pub other_bytes: u64,

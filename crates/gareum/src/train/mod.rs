@@ -3,6 +3,7 @@
 
 mod checkpoint;
 mod diagnosis;
+mod distillation;
 mod dry_run;
 mod early_stopping;
 mod error;
@@ -13,13 +14,16 @@ mod logs;
 mod memory;
 mod page;
 mod run;
+mod saved;
 mod schedule;
 mod speed;
 mod state;
+mod teacher_file;
 mod trainer;
 mod walk;
 
 pub use diagnosis::{Diagnosis, Finding, Level};
+pub use distillation::{Lessons, TeacherError};
 pub use dry_run::{DryRun, DryRunOptions, Measured, PartSizes, Quantiles, StepCounts, dry_run, memory_needed};
 pub use early_stopping::{EarlyStopping, Verdict};
 pub use error::TrainError;

@@ -6,27 +6,27 @@ use std::sync::atomic::AtomicBool;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::checkpoint::{self, write_json};
+use super::checkpoint;
 use super::diagnosis::TRAIN_SAMPLE;
 use super::evaluate::evaluate_predictions;
 use super::logs::Logs;
 use super::page::Source;
-use super::{Diagnosis, EncodedExample, Evaluation, Event, Outcome, TrainError, Trainer, evaluate};
+use super::saved::save;
+use super::{Diagnosis, EncodedExample, Evaluation, Event, Lessons, Outcome, TrainError, Trainer, evaluate};
 use crate::data::{
-    CleanOptions, CleanReport, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak, LoadReport,
-    ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts, leaks,
-    share_of, split,
+    CleanOptions, CleanReport, ColumnRequest, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak,
+    LoadReport, ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts,
+    leaks, normalize, share_of, split,
 };
 use crate::decision::Decision;
 use crate::evaluation::page::sections;
 use crate::evaluation::{Judged, length_slices};
 use crate::files::create_directory;
-use crate::hub::{Repository, local_model};
+use crate::hub::local_model;
 use crate::metrics::{Bootstrap, Metrics};
 use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
-use crate::predict::Description;
 use crate::report::Page;
-use crate::settings::{ScratchSettings, Settings};
+use crate::settings::{DataSettings, ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
 /// The examples of a run.
@@ -60,6 +60,8 @@ pub struct Prepared {
     pub reports: Vec<PartReport>,
     /// Texts that stand in more than one part.
     pub leaks: Vec<Leak>,
+    /// Texts without labels to learn from what a teacher says of them (`distillation.unlabelled`).
+    pub unlabelled: Vec<Input>,
 }
 
 /// Reads, cleans and splits the files of the settings.
@@ -139,6 +141,10 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
         validation: validation.unwrap_or_else(|| pick(&split_validation)),
         test: test.unwrap_or_else(|| pick(&split_test)),
     };
+    let unlabelled = match settings.distillation.as_ref().and_then(|it| it.unlabelled.as_deref()) {
+        None => Vec::new(),
+        Some(path) => read_texts(path, data)?,
+    };
     let leaks = leaks(&[
         ("train", &parts.train),
         ("validation", &parts.validation),
@@ -149,7 +155,33 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
         parts,
         reports,
         leaks,
+        unlabelled,
     })
+}
+
+/// The texts of a file without labels, from the columns that the training data has if they are there.
+fn read_texts(path: &Path, data: &DataSettings) -> Result<Vec<Input>, TrainError> {
+    let read = ReadOptions {
+        split: Some("train".to_owned()),
+        ..data.read_options()
+    };
+    let mut records = Records::open(path, &read)?;
+    let mut known = data.columns();
+    if known.text.len() > 1 {
+        known.text.clear();
+    }
+    let columns = ColumnRequest::default()
+        .or_known(&known, &records)
+        .resolve_inputs(&records)?;
+    let changed = |text: String| normalize(&text, &data.normalize).into_owned();
+    let mut inputs = Vec::new();
+    while let Some(record) = records.next().transpose()? {
+        inputs.extend(columns.read(&record, &records)?.map(|input| Input {
+            text: changed(input.text),
+            text_pair: input.text_pair.map(changed),
+        }));
+    }
+    Ok(inputs)
 }
 
 /// Tokenizes examples.
@@ -220,12 +252,15 @@ pub fn run(
     options: &RunOptions<'_>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<RunReport, TrainError> {
+    // Before the student is read, so that both are never in memory.
+    let lessons = Lessons::of(settings, prepared, observe)?;
     let (model, tokenizer, notes) = start(settings, prepared)?;
     observe(Event::Loaded(&notes));
     // What `auto` means on this machine is part of how the model came about.
     let mut settings = settings.clone();
     settings.train.precision = model.precision.into();
-    let mut report = train_and_save(model, &tokenizer, &settings, prepared, options, observe)?;
+    let with = (model, &tokenizer, lessons.as_ref());
+    let mut report = train_with(with, &settings, prepared, options, observe)?;
     report.notes = notes;
     Ok(report)
 }
@@ -302,6 +337,7 @@ fn scratch_config(scratch: &ScratchSettings, vocab_size: usize, max_length: usiz
 
 /// The parts of the data, ready for the model.
 pub(super) struct EncodedParts {
+    /// Texts without labels come last.
     pub train: Vec<EncodedExample>,
     pub validation: Vec<EncodedExample>,
     pub test: Vec<EncodedExample>,
@@ -320,8 +356,15 @@ pub(super) fn encode_parts(
     }
     tokenizer.check_fits(model.config().vocab_size)?;
     let encode = |examples: &[Example]| encode_examples(tokenizer, examples, settings.truncation());
+    let mut train = encode(&prepared.parts.train)?;
+    let unlabelled = tokenizer.encode_all(&prepared.unlabelled, settings.truncation())?;
+    train.extend(unlabelled.into_iter().map(|encoded| EncodedExample {
+        encoded,
+        // Nobody looks at it.
+        target: Target::Classes(Vec::new()),
+    }));
     Ok(EncodedParts {
-        train: encode(&prepared.parts.train)?,
+        train,
         validation: encode(&prepared.parts.validation)?,
         test: encode(&prepared.parts.test)?,
     })
@@ -332,8 +375,25 @@ pub(super) fn encode_parts(
 /// # Errors
 /// As [`run`].
 pub fn train_and_save(
-    mut model: Model,
+    model: Model,
     tokenizer: &Tokenizer,
+    settings: &Settings,
+    prepared: &Prepared,
+    options: &RunOptions<'_>,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<RunReport, TrainError> {
+    let lessons = Lessons::of(settings, prepared, observe)?;
+    train_with(
+        (model, tokenizer, lessons.as_ref()),
+        settings,
+        prepared,
+        options,
+        observe,
+    )
+}
+
+fn train_with(
+    (mut model, tokenizer, lessons): (Model, &Tokenizer, Option<&Lessons>),
     settings: &Settings,
     prepared: &Prepared,
     options: &RunOptions<'_>,
@@ -358,6 +418,7 @@ pub fn train_and_save(
         settings: &settings.train,
         max_length: settings.model.max_length,
         train: &train,
+        lessons,
         validation: &validation,
         test: &test,
         checkpoints: (settings.train.save_total_limit > 0).then_some(directory.as_path()),
@@ -417,7 +478,8 @@ pub fn train_and_save(
         judged = Some(("test", &prepared.parts.test, &test, evaluation));
     }
     if let Some(unseen) = report.validation.as_ref().or(report.test.as_ref()) {
-        let sample: Vec<EncodedExample> = sample_of(&train, TRAIN_SAMPLE);
+        let labelled = &train[..prepared.parts.train.len()];
+        let sample: Vec<EncodedExample> = sample_of(labelled, TRAIN_SAMPLE);
         let seen = score(&model, &report.decision, &sample, max_tokens, observe)?;
         report.diagnosis = Diagnosis::new(model.schema(), &sample, &seen, unseen, settings.train.learning_rate);
     }
@@ -503,109 +565,6 @@ pub(super) fn resolve_checkpoint(path: &Path) -> Result<PathBuf, TrainError> {
     })
 }
 
-fn save(
-    directory: &Path,
-    model: &Model,
-    tokenizer: &Tokenizer,
-    settings: &Settings,
-    prepared: &Prepared,
-    report: &RunReport,
-) -> Result<(), TrainError> {
-    let parts = &prepared.parts;
-    let description = Description {
-        gareum: env!("CARGO_PKG_VERSION").to_owned(),
-        settings: settings.clone(),
-        decision: report.decision.clone(),
-        data: json!({
-            "files": prepared.reports,
-            "rows": { "train": parts.train.len(), "validation": parts.validation.len(), "test": parts.test.len() },
-            "leaks": prepared.leaks,
-            "labels": prepared.schema,
-            "label_counts": { "train": label_counts(&parts.train, &prepared.schema) },
-        }),
-    };
-    let metrics = json!({ "validation": report.validation, "test": report.test, "diagnosis": report.diagnosis });
-    tokenizer.save(directory, settings.model.max_length)?;
-    write_json(&directory.join(Description::FILE), &description)?;
-    write_json(&directory.join("metrics.json"), &metrics)?;
-    write_json(&directory.join("trainer_state.json"), &report.outcome.state)?;
-    let card = model_card(model, settings, prepared, report);
-    crate::files::write_atomically(&directory.join("README.md"), card.as_bytes())?;
-    // Last, because its presence makes the directory a model.
-    model.save(directory)?;
-    Ok(())
-}
-
-/// `README.md` of a model directory, with the header that the hub reads.
-fn model_card(model: &Model, settings: &Settings, prepared: &Prepared, report: &RunReport) -> String {
-    let parts = &prepared.parts;
-    let name = |base: &Path| match Repository::model(base, None) {
-        Ok(Some(repository)) => Some(repository.id),
-        _ => Some(base.file_name()?.to_string_lossy().into_owned()),
-    };
-    let base = settings.model.base.as_deref().and_then(name);
-    let names = &prepared.schema.names;
-    let shown = names
-        .iter()
-        .take(30)
-        .map(|name| format!("`{name}`"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let more = if names.len() > 30 {
-        format!(" and {} more", names.len() - 30)
-    } else {
-        String::new()
-    };
-    let table = |title: &str, metrics: &Metrics| {
-        let rows = metrics
-            .values()
-            .into_iter()
-            .filter_map(|(name, value)| Some(format!("| {name} | {:.4} |\n", value?)));
-        format!(
-            "\n### {title}\n\n| metric | value |\n|---|---|\n{}",
-            rows.collect::<String>()
-        )
-    };
-    let library = if model.adapter().is_some() {
-        "peft"
-    } else {
-        "transformers"
-    };
-    let mut card = format!(
-        "---\nlibrary_name: {library}\npipeline_tag: text-classification\n---\n\n# Text classifier\n\n\
-         A `{}` model ({} parameters) {}, fine-tuned with gareum for {} ({shown}{more}).\n\n\
-         Trained on {} rows, {} validation rows, {} test rows; inputs are cut at {} tokens.\n",
-        model.config().family.architecture(),
-        model.parameters.element_count(),
-        base.map_or("trained from scratch".to_owned(), |base| format!("from `{base}`")),
-        prepared.schema.task,
-        parts.train.len(),
-        parts.validation.len(),
-        parts.test.len(),
-        settings.model.max_length,
-    );
-    if report.decision.temperature != 1.0 || !report.decision.thresholds.is_empty() {
-        card += "\n`gareum.json` holds what was fitted on the validation rows: a temperature for the scores and, for several labels, thresholds. \
-                 gareum applies them; `transformers` gives scores at temperature 1.\n";
-    }
-    if let Some(metrics) = &report.validation {
-        card += &table("Validation", metrics);
-    }
-    if let Some(metrics) = &report.test {
-        card += &table("Test", metrics);
-    }
-    card += "\n## Use\n\n```\ngareum predict --model DIR --input texts.csv --output predictions.csv\n```\n\n\
-             It also opens in ";
-    card += match model.adapter() {
-        None => "`transformers`: `AutoModelForSequenceClassification.from_pretrained(DIR)`.\n",
-        Some(_) => {
-            "`peft`: `PeftModel.from_pretrained(AutoModelForSequenceClassification.from_pretrained(BASE, num_labels=...), DIR)`.\n"
-        }
-    };
-    card
-}
-
-/// The value `metrics.json` has for one part.
 impl RunReport {
     /// What `gareum train --json` prints.
     pub fn to_json(&self) -> Value {

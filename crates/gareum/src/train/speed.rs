@@ -29,6 +29,7 @@ impl<'a> Steps<'a> {
             settings,
             max_length: 0,
             train,
+            lessons: None,
             validation: &[],
             test: &[],
             checkpoints: None,

@@ -9,16 +9,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
-use tensor::{ParameterGradients, Parameters, Tape};
+use tensor::{ParameterGradients, Parameters, Tape, Var};
 
 use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
 use super::evaluate::evaluate_predictions;
 use super::features::Features;
 use super::memory::{Demand, Fit};
-use super::{EarlyStopping, Evaluation, Event, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay};
+use super::{
+    EarlyStopping, Evaluation, Event, Lessons, MemoryPlan, TrainError, TrainerState, evaluate, has_weight_decay,
+};
 use crate::data::{Target, Task};
 use crate::decision::Decision;
-use crate::head::{self, LossOptions, balanced_weights};
+use crate::head::{self, LossOptions, Taught, WholeBatch, balanced_weights};
 use crate::machine;
 use crate::metrics::Metrics;
 use crate::model::{Model, Noise};
@@ -107,6 +109,8 @@ pub struct Trainer<'a> {
     pub max_length: usize,
     /// What it learns from.
     pub train: &'a [EncodedExample],
+    /// What a teacher says of it; then the last of the examples may be without labels.
+    pub lessons: Option<&'a Lessons>,
     /// What the best weights are chosen by; may be empty, then the last ones are kept.
     pub validation: &'a [EncodedExample],
     /// What the result will be measured on after the run; memory is planned for it too. May be empty.
@@ -332,12 +336,13 @@ impl Trainer<'_> {
             ClassWeights::Named(NamedWeights::None) => Vec::new(),
             ClassWeights::Named(NamedWeights::Balanced) => {
                 let mut counts = vec![0; schema.num_labels()];
-                for example in self.train {
+                let labelled = &self.train[..self.labelled()];
+                for example in labelled {
                     for &class in example.target.ids() {
                         counts[class as usize] += 1;
                     }
                 }
-                balanced_weights(&counts, self.train.len() as u64, schema.task)
+                balanced_weights(&counts, labelled.len() as u64, schema.task)
             }
             ClassWeights::Given(weights) => {
                 let unknown = weights.keys().filter(|name| !schema.names.contains(name));
@@ -379,7 +384,7 @@ impl Trainer<'_> {
         let mut stopping = EarlyStopping::new(self.monitor()?, early.min_delta, early.patience);
         let (mut best, mut last_checkpoint, mut logged) = (None, None, (0.0, 0));
         let (batch_size, seed) = (self.settings.batch_size, self.settings.seed);
-        let identity = Identity::new(self.model, self.train, batch_size, seed);
+        let identity = Identity::new(self.model, (self.train, self.lessons), batch_size, seed);
         let mut saved_memory = None;
         if let Some(directory) = self.checkpoints {
             checkpoint::remove_leftovers(directory)?;
@@ -456,12 +461,49 @@ impl Trainer<'_> {
             settings: self.settings,
             plan,
             train: self.train,
+            lessons_bytes: self.lessons.map_or(0, Lessons::bytes),
             validation: self.validation,
             test: self.test,
             other_bytes: other,
         };
         let limit = self.settings.memory.map(|size| size.bytes);
         demand.fit(limit.or_else(machine::memory_to_use_bytes), progress.saved_memory)
+    }
+
+    /// How many of the examples have labels: the first ones.
+    fn labelled(&self) -> usize {
+        self.lessons.map_or(self.train.len(), Lessons::labelled)
+    }
+
+    /// What the losses of a batch's parts are divided by.
+    fn whole_batch(&self, batch: &[usize], options: &LossOptions) -> WholeBatch {
+        let all = self.labelled();
+        let labelled = || batch.iter().filter(|index| **index < all);
+        let targets = labelled().map(|&index| &self.train[index].target);
+        WholeBatch {
+            rows: batch.len(),
+            labelled: labelled().count(),
+            normalizer: options.normalizer(targets, self.model.schema()),
+        }
+    }
+
+    /// The loss of a part of a batch, from the logits of its examples.
+    fn loss(
+        &self,
+        tape: &Tape,
+        logits: &Var,
+        part: &[usize],
+        options: &LossOptions,
+        whole: WholeBatch,
+    ) -> tensor::Result<Var> {
+        let (schema, target) = (self.model.schema(), |index: usize| &self.train[index].target);
+        let Some(lessons) = self.lessons else {
+            let targets: Vec<&Target> = part.iter().map(|&index| target(index)).collect();
+            return head::loss_with(tape, logits, &targets, schema, options, whole.normalizer);
+        };
+        let rows: Vec<Taught<'_>> = part.iter().map(|&index| lessons.row(index, target(index))).collect();
+        let settings = (options, lessons.distillation());
+        head::distillation_loss(tape, logits, &rows, schema, settings, whole)
     }
 
     /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
@@ -483,16 +525,15 @@ impl Trainer<'_> {
             .collect();
         progress.gradients.clear();
         let (mut loss, mut first_token) = (0.0, 0);
-        let (schema, options) = (self.model.schema().clone(), progress.loss_options.clone());
-        let normalizer = options.normalizer(batch.iter().map(|&index| &self.train[index].target), &schema);
+        let options = progress.loss_options.clone();
+        let whole = self.whole_batch(batch, &options);
         let memory = progress.memory;
         if self.settings.head_only {
             let [features, _] = &mut progress.features;
             let features = features.of(self.model, self.train, batch, memory.micro_batch_tokens)?;
             let tape = Tape::recording();
             let logits = self.model.classify(&tape, tape.constant(features), 0, noise)?;
-            let targets: Vec<&Target> = batch.iter().map(|&index| &self.train[index].target).collect();
-            let batch_loss = head::loss_with(&tape, &logits, &targets, &schema, &options, normalizer)?;
+            let batch_loss = self.loss(&tape, &logits, batch, &options, whole)?;
             loss = batch_loss.value().to_f64_vec()[0];
             first_token = lengths.iter().sum();
             tape.backward(&batch_loss, &mut progress.gradients)?;
@@ -502,16 +543,15 @@ impl Trainer<'_> {
             false => micro_batches(&lengths, memory.micro_batch_tokens),
         };
         for part in parts {
-            let examples = || batch[part.clone()].iter().map(|&index| &self.train[index]);
-            let packed = PackedBatch::new(examples().map(|example| &example.encoded), first_token, part.start);
+            let examples = batch[part.clone()].iter().map(|&index| &self.train[index].encoded);
+            let packed = PackedBatch::new(examples, first_token, part.start);
             first_token += packed.tokens();
-            let targets: Vec<&Target> = examples().map(|example| &example.target).collect();
             let tape = match memory.checkpoint_activations {
                 true => Tape::recomputing(),
                 false => Tape::recording(),
             };
             let logits = self.model.forward(&tape, &packed, noise)?;
-            let part_loss = head::loss_with(&tape, &logits, &targets, &schema, &options, normalizer)?;
+            let part_loss = self.loss(&tape, &logits, &batch[part], &options, whole)?;
             loss += part_loss.value().to_f64_vec()[0];
             tape.backward(&part_loss, &mut progress.gradients)?;
         }

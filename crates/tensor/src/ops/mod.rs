@@ -15,6 +15,7 @@ mod embedding_sum;
 mod gated;
 mod head_norm;
 mod heads;
+mod kl_divergence;
 mod linear;
 mod low_rank;
 mod mean_squared_error;
@@ -23,7 +24,9 @@ mod pool;
 mod residual_dropout;
 mod residual_dropout_norm;
 mod rope;
+mod rows;
 mod side_by_side;
+mod sum;
 
 pub use activation::activate;
 pub(crate) use attention::workspace_bytes as attention_workspace_bytes;
@@ -39,6 +42,7 @@ pub use embedding_sum::embedding_sum;
 pub use gated::gated;
 pub use head_norm::head_norm;
 pub use heads::{Heads, Window};
+pub use kl_divergence::{kl_divergence, soft_binary_cross_entropy};
 pub use linear::{Affine, PackedLinear, linear, linear_packed};
 pub use low_rank::{LowRank, low_rank};
 pub use mean_squared_error::mean_squared_error;
@@ -47,7 +51,9 @@ pub use pool::{Pooling, pool, pool_last_of};
 pub use residual_dropout::residual_dropout;
 pub use residual_dropout_norm::{layer_norm, residual_dropout_norm};
 pub use rope::{Rotations, rope};
+pub use rows::rows;
 pub use side_by_side::side_by_side;
+pub use sum::sum;
 
 /// Runs a body with `$float` standing for the element type, one of those listed, or refuses what is not listed.
 macro_rules! with_float {

@@ -23,7 +23,7 @@ use ::tensor::Tensor;
 use super::ModelError;
 use super::bitsandbytes::{PARTS, Parts};
 use super::quantization::SCALE;
-use crate::settings::QuantizeBase;
+use crate::settings::{LayerChoice, QuantizeBase};
 pub use folder::EncoderFolder;
 pub(crate) use folder::{FOREIGN, WEIGHTS, conversion, transformer_folder};
 use stored::{Element, Stored, WeightsFile};
@@ -40,6 +40,8 @@ pub struct LoadOptions {
     pub allow_generator: bool,
     /// What the weights of products are kept in from the moment at which they are read.
     pub quantize_base: QuantizeBase,
+    /// Keep these layers only.
+    pub layers: Option<LayerChoice>,
 }
 
 /// Ends of the names of what is no parameter.

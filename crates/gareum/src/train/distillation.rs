@@ -1,0 +1,276 @@
+//! What a teacher says of the rows that a student is trained on: worked out once before the first step and kept, which, since a teacher
+//! drops nothing out, is what it would say in every step.
+//!
+//! Not here: what it costs to say something else (`head/distillation.rs`), and files of predictions (`teacher_file.rs`).
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use tensor::Tensor;
+use tensor::random::combine;
+
+use super::{Event, Prepared, TrainError, teacher_file};
+use crate::data::{DataError, Example, Input, LabelSchema, Place, Target, Task, listed};
+use crate::head::{Distillation, Taught};
+use crate::hub::local_model;
+use crate::predict::{PredictError, Predictor};
+use crate::settings::{DistillationSettings, PrecisionSetting, Settings};
+
+/// Texts that a teacher is asked for at a time.
+const CHUNK: usize = 2048;
+
+/// What a teacher says of the rows that are trained on.
+#[derive(Debug, Clone)]
+pub struct Lessons {
+    /// `[rows, labels]`, labels in the student's order.
+    logits: Tensor,
+    labels: usize,
+    distillation: Distillation,
+    labelled: usize,
+}
+
+/// Why a teacher cannot teach.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TeacherError {
+    /// It is a model that cannot be used.
+    #[error(transparent)]
+    Predict(#[from] PredictError),
+    /// It is a file that cannot be read.
+    #[error(transparent)]
+    Data(#[from] DataError),
+    /// It was trained for other labels.
+    #[error(
+        "{}: the teacher knows {teacher}, the data has {data}\nhint: a teacher must have been trained for the very labels of the data",
+        path.display()
+    )]
+    Labels {
+        /// The teacher.
+        path: PathBuf,
+        /// Its task and labels.
+        teacher: String,
+        /// Those of the data.
+        data: String,
+    },
+    /// A file without probabilities.
+    #[error(
+        "{path}: there is no column `{expected}`, only {columns}\nhint: a teacher's file has a probability for each label, as `gareum predict` writes it"
+    )]
+    NoScores {
+        /// The file.
+        path: String,
+        /// The column looked for.
+        expected: &'static str,
+        /// Its columns.
+        columns: String,
+    },
+    /// A row whose probabilities cannot be used.
+    #[error("{place}: found {found}, expected {expected}\nhint: `gareum predict` without --top-k writes every label")]
+    BadScore {
+        /// Where.
+        place: Box<Place>,
+        /// What stands there.
+        found: String,
+        /// What should.
+        expected: &'static str,
+    },
+    /// Rows of the data that a file does not have.
+    #[error(
+        "{}: {missing} of {rows} rows to train on are not in the file, the first is `{first}`\nhint: let the teacher predict the training file itself",
+        path.display()
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+        /// How many.
+        missing: usize,
+        /// Of how many.
+        rows: usize,
+        /// The text of the first.
+        first: String,
+    },
+}
+
+impl Lessons {
+    /// Asks the teacher of the settings, if there is one.
+    pub(super) fn of(
+        settings: &Settings,
+        prepared: &Prepared,
+        observe: &mut dyn FnMut(Event<'_>),
+    ) -> Result<Option<Self>, TrainError> {
+        let Some(distillation) = &settings.distillation else {
+            return Ok(None);
+        };
+        let inputs: Vec<Input> = prepared.parts.train.iter().map(input).collect();
+        let inputs: Vec<&Input> = inputs.iter().chain(&prepared.unlabelled).collect();
+        let logits = if let Some(path) = distillation.teacher_file() {
+            teacher_file::read(path, &inputs, &prepared.schema, &settings.data)?
+        } else if let Some(path) = distillation.teacher_model() {
+            let directory = local_model(path, None)?;
+            of_model(path, &directory, &inputs, &prepared.schema, observe)?
+        } else {
+            return Err(TrainError::Missing {
+                what: "distillation.teacher",
+                hint: "--set distillation.teacher=DIR, or `teacher = \"DIR\"` under [distillation] in gareum.toml",
+            });
+        };
+        Self::of_run(logits, prepared, distillation).map(Some)
+    }
+
+    /// Answers that mean nothing, for runs that are only measured.
+    pub(super) fn made_up(settings: &Settings, prepared: &Prepared) -> Result<Option<Self>, TrainError> {
+        let Some(distillation) = &settings.distillation else {
+            return Ok(None);
+        };
+        let rows = prepared.parts.train.len() + prepared.unlabelled.len();
+        let logits = vec![0.0; rows * prepared.schema.num_labels()];
+        Self::of_run(logits, prepared, distillation).map(Some)
+    }
+
+    fn of_run(logits: Vec<f32>, prepared: &Prepared, settings: &DistillationSettings) -> Result<Self, TrainError> {
+        let distillation = Distillation {
+            temperature: settings.temperature,
+            weight: settings.weight,
+        };
+        let (labels, labelled) = (prepared.schema.num_labels(), prepared.parts.train.len());
+        Ok(Self::new(logits, labels, labelled, distillation)?)
+    }
+
+    /// A teacher's logits, a row of so many labels after the other. The first rows are `labelled`; all others have no labels but these.
+    ///
+    /// # Errors
+    /// [`tensor::Error`] if the last row is cut off.
+    pub fn new(logits: Vec<f32>, labels: usize, labelled: usize, distillation: Distillation) -> tensor::Result<Self> {
+        let rows = logits.len() / labels.max(1);
+        Ok(Self {
+            logits: Tensor::from_vec(logits, &[rows, labels])?,
+            labels,
+            distillation,
+            labelled,
+        })
+    }
+
+    /// What the answers count.
+    pub(super) fn distillation(&self) -> Distillation {
+        self.distillation
+    }
+
+    /// How many rows have labels: the first ones.
+    pub(super) fn labelled(&self) -> usize {
+        self.labelled
+    }
+
+    /// What the answers take in memory.
+    pub(super) fn bytes(&self) -> u64 {
+        (self.logits.len() * size_of::<f32>()) as u64
+    }
+
+    /// A row of the training rows, with its target if it has a label.
+    pub(super) fn row<'a>(&'a self, index: usize, target: &'a Target) -> Taught<'a> {
+        let logits = self.logits.as_slice::<f32>().unwrap_or_default();
+        Taught {
+            target: (index < self.labelled).then_some(target),
+            teacher: &logits[index * self.labels..][..self.labels],
+        }
+    }
+
+    /// What tells two teachers apart: a hash of all answers.
+    pub(super) fn fingerprint(&self) -> String {
+        let logits = self.logits.as_slice::<f32>().unwrap_or_default().iter();
+        let hash = logits.fold(0, |hash, logit| combine(hash, logit.to_bits().into()));
+        format!("{hash:016x}")
+    }
+}
+
+fn input(example: &Example) -> Input {
+    Input {
+        text: example.text.clone(),
+        text_pair: example.text_pair.clone(),
+    }
+}
+
+/// The logits of a model, with labels in the order of `schema`. What a decision does to scores changes no logit.
+fn of_model(
+    path: &Path,
+    directory: &Path,
+    inputs: &[&Input],
+    schema: &LabelSchema,
+    observe: &mut dyn FnMut(Event<'_>),
+) -> Result<Vec<f32>, TeacherError> {
+    let predictor = Predictor::load(directory, PrecisionSetting::Auto)?;
+    let places = same_labels(path, predictor.schema(), schema)?;
+    let total = inputs.len();
+    let mut logits = Vec::with_capacity(total * places.len());
+    for (chunk, inputs) in inputs.chunks(CHUNK).enumerate() {
+        let inputs: Vec<Input> = inputs.iter().map(|&input| input.clone()).collect();
+        let mut progress = |done: usize| {
+            observe(Event::Teaching {
+                done: chunk * CHUNK + done,
+                total,
+            });
+        };
+        for prediction in predictor.predict(&inputs, &mut progress)? {
+            logits.extend(places.iter().map(|&place| prediction.logits[place]));
+        }
+    }
+    Ok(logits)
+}
+
+/// Where the teacher has each label of the student.
+fn same_labels(path: &Path, teacher: &LabelSchema, data: &LabelSchema) -> Result<Vec<usize>, TeacherError> {
+    let place = |name: &String| teacher.names.iter().position(|other| other == name);
+    let places: Option<Vec<usize>> = match data.task {
+        Task::Regression => (teacher.num_labels() == data.num_labels()).then(|| (0..data.num_labels()).collect()),
+        _ => data.names.iter().map(place).collect(),
+    };
+    match places {
+        Some(places) if teacher.task == data.task && teacher.num_labels() == data.num_labels() => Ok(places),
+        _ => Err(other_labels(path, &described(teacher.task, &teacher.names), data)),
+    }
+}
+
+/// The error that lists both sets of labels.
+pub(super) fn other_labels(path: &Path, teacher: &str, data: &LabelSchema) -> TeacherError {
+    TeacherError::Labels {
+        path: path.to_owned(),
+        teacher: teacher.to_owned(),
+        data: described(data.task, &data.names),
+    }
+}
+
+fn described(task: Task, names: &[String]) -> String {
+    match task {
+        Task::Regression => "numbers".to_owned(),
+        _ => of_names(names.iter().map(String::as_str)),
+    }
+}
+
+/// How many labels, and which.
+pub(super) fn of_names<'a>(names: impl Iterator<Item = &'a str>) -> String {
+    let names: BTreeSet<&str> = names.collect();
+    let count = names.len();
+    format!("{count} labels ({})", listed(names.into_iter()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_found_in_any_order_and_told_if_they_differ() {
+        let schema = |task, names: &[&str]| LabelSchema {
+            task,
+            names: names.iter().map(|name| (*name).to_owned()).collect(),
+        };
+        let data = schema(Task::SingleLabel, &["a", "b", "c"]);
+        let places = |teacher: &LabelSchema| same_labels(Path::new("teacher"), teacher, &data);
+        assert_eq!(places(&schema(Task::SingleLabel, &["c", "a", "b"])).unwrap(), [1, 2, 0]);
+        let error = places(&schema(Task::SingleLabel, &["a", "b"])).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "teacher: the teacher knows 2 labels (`a`, `b`), the data has 3 labels (`a`, `b`, `c`)\n\
+             hint: a teacher must have been trained for the very labels of the data"
+        );
+        assert!(places(&schema(Task::MultiLabel, &["a", "b", "c"])).is_err());
+    }
+}
