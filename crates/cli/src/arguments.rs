@@ -67,6 +67,9 @@ pub enum Command {
     Predict(Predict),
     /// Make a smaller and faster model that does the same, behind a gate
     Compress(Compress),
+    /// Write a model for runtimes elsewhere
+    #[command(subcommand)]
+    Export(Export),
     /// Make a plain model of an adapter and the model that it belongs to
     Merge(Merge),
     /// Measure how fast a model is here, or what the processor can reach
@@ -383,6 +386,31 @@ pub struct Compress {
     /// What everything but the products is computed in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Export {
+    /// Write ONNX files for ONNX Runtime and transformers.js, with config and tokenizer beside them
+    Onnx(ExportOnnx),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "For example:\n  \
+    gareum export onnx --model models/reviews --output reviews-onnx --int8\n\
+    The directory is what transformers.js expects: onnx/model.onnx, onnx/model_quantized.onnx, config.json, tokenizer.json")]
+pub struct ExportOnnx {
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Directory of the exported model
+    #[arg(long, short, value_name = "DIR")]
+    pub output: PathBuf,
+    /// Write a second graph, about a quarter of the size, with weights of 8 bits: onnx/model_quantized.onnx
+    #[arg(long)]
+    pub int8: bool,
 }
 
 #[derive(Debug, Args)]

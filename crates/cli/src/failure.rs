@@ -6,6 +6,7 @@ use gareum::bench::BenchError;
 use gareum::comparison::ComparisonError;
 use gareum::compress::CompressError;
 use gareum::data::DataError;
+use gareum::export::ExportError;
 use gareum::hub::HubError;
 use gareum::inspect::InspectError;
 use gareum::model::ModelError;
@@ -110,6 +111,13 @@ fn is_input(error: &anyhow::Error) -> bool {
                 CompressError::Predict(error) => is_predict_input(error),
                 CompressError::Comparison(error) => is_comparison_input(error),
                 _ => true,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ExportError>() {
+            return match error {
+                ExportError::Predict(error) => is_predict_input(error),
+                ExportError::Decoder(_) => true,
+                _ => false,
             };
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {

@@ -35,6 +35,7 @@ fn main() -> ExitCode {
         Command::Evaluate(command) => commands::evaluate::run(command, &arguments.common),
         Command::Compare(command) => commands::compare::run(command, &arguments.common),
         Command::Compress(command) => commands::compress::run(command, &arguments.common),
+        Command::Export(command) => commands::export::run(command, &arguments.common),
         Command::Calibrate(command) => commands::calibrate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),
         Command::Merge(command) => commands::merge::run(command, &arguments.common),

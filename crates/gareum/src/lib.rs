@@ -10,6 +10,7 @@
 //! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
 //! - [`comparison`]: several models on the same rows.
 //! - [`compress`]: smaller models that do the same, behind a gate.
+//! - [`export`]: models as ONNX files, for runtimes elsewhere.
 //! - [`report`]: pages and plots.
 //! - [`bench`]: how fast a model is here, beside what the machine can reach.
 //! - [`hub`]: models and datasets by their names on the Hugging Face hub, and the cache they are kept in.
@@ -24,6 +25,7 @@ pub mod compress;
 pub mod data;
 pub mod decision;
 pub mod evaluation;
+pub mod export;
 pub mod files;
 pub mod head;
 pub mod hub;

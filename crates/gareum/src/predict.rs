@@ -512,6 +512,18 @@ pub(crate) fn save_as(
     directory: &Path,
     output: &Path,
 ) -> Result<(), PredictError> {
+    save_beside(model, tokenizer, directory, output)?;
+    // Last, because its presence makes the directory a model.
+    Ok(model.save(output)?)
+}
+
+/// Writes what stands beside config and weights: the tokenizer, and what is known of the model in `directory`.
+pub(crate) fn save_beside(
+    model: &Model,
+    tokenizer: &Tokenizer,
+    directory: &Path,
+    output: &Path,
+) -> Result<(), PredictError> {
     let description = Description::read(directory)?;
     let settings = description.as_ref().map(|description| description.settings.clone());
     let max_length = settings.unwrap_or_default().truncation().max_length;
@@ -530,8 +542,7 @@ pub(crate) fn save_as(
             files::write_atomically(&output.join(file), &contents).map_err(written)?;
         }
     }
-    // Last, because its presence makes the directory a model.
-    Ok(model.save(output)?)
+    Ok(())
 }
 
 /// A model as it is in a directory, with its adapter if it has one.

@@ -8,6 +8,7 @@ mod corpus;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;
+pub mod export;
 mod hub;
 pub mod init;
 pub mod inspect;

@@ -549,11 +549,7 @@ impl Model {
     /// # Errors
     /// [`ModelError::Write`] if a file cannot be written.
     pub fn save(&self, directory: &Path) -> Result<(), ModelError> {
-        let config = serde_json::to_string_pretty(&self.saved_config()).map_err(|error| ModelError::Write {
-            path: directory.join("config.json"),
-            reason: error.to_string(),
-        })?;
-        crate::files::write_atomically(&directory.join("config.json"), (config + "\n").as_bytes())?;
+        Self::save_config(directory, &self.saved_config())?;
         match &self.adapter {
             None => {
                 weights::save(&directory.join("model.safetensors"), &self.parameters, self.width)?;
@@ -596,8 +592,18 @@ impl Model {
         (parameters + packed) as u64
     }
 
+    /// Writes `config.json` alone.
+    pub(crate) fn save_config(directory: &Path, config: &Value) -> Result<(), ModelError> {
+        let config = serde_json::to_string_pretty(config).map_err(|error| ModelError::Write {
+            path: directory.join("config.json"),
+            reason: error.to_string(),
+        })?;
+        crate::files::write_atomically(&directory.join("config.json"), (config + "\n").as_bytes())?;
+        Ok(())
+    }
+
     /// `config.json` with this model's labels.
-    fn saved_config(&self) -> Value {
+    pub(crate) fn saved_config(&self) -> Value {
         let names = self.schema.names.iter();
         let problem_type = match self.schema.task {
             Task::SingleLabel => "single_label_classification",

@@ -136,7 +136,7 @@ impl Model {
     }
 
     /// Makes weights `f32`, so that they can be trained; those of 4 bits only if they should not stay so.
-    pub(super) fn dequantize(&mut self, keeps_nf4: bool) {
+    pub(crate) fn dequantize(&mut self, keeps_nf4: bool) {
         self.parameters.dequantize(DType::Int8);
         if !keeps_nf4 {
             self.parameters.dequantize(DType::Nf4);

@@ -14,7 +14,7 @@ const NAME: &str = "rope";
 /// Cosines and sines of every position, made once for all layers of a pass that turn alike.
 #[derive(Debug, Clone)]
 pub struct Rotations {
-    /// `[positions, 2 * pairs]`: for each position a cosine and then a sine of each pair.
+    /// `[positions, 2 * pairs]`: for each position the cosines of all pairs and then the sines.
     table: Tensor,
     pairs: usize,
 }
@@ -42,6 +42,11 @@ impl Rotations {
             table,
             pairs: frequencies.len(),
         })
+    }
+
+    /// `[positions, 2 * pairs]`: for each position the cosines of all pairs and then the sines, both times the factor.
+    pub fn table(&self) -> &Tensor {
+        &self.table
     }
 
     /// Positions that there are.

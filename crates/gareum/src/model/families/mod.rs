@@ -150,6 +150,12 @@ impl Family {
             .map(|(_, family)| *family)
     }
 
+    /// What `config.json` calls it.
+    pub fn model_type(self) -> &'static str {
+        let mut named = Self::MODEL_TYPES.iter().filter(|(_, family)| *family == self);
+        named.next().map_or("", |(name, _)| name)
+    }
+
     /// The class of `transformers` that opens what is saved.
     pub fn architecture(self) -> &'static str {
         match self {
