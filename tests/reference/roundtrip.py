@@ -274,7 +274,7 @@ def gareum_predictions(args: argparse.Namespace, model: Path, rows: Rows, work: 
     output.unlink(missing_ok=True)
     command = [args.gareum, "predict", "--model", model, "--input", input, "--output", output, "--text", args.text]
     command += ["--text-pair", args.text_pair] if args.text_pair else []
-    command += ["--precision", "f32"] if args.quantize == "nf4" else []  # else its products take inputs of 8 bits
+    command += ["--precision", "f32"] if getattr(args, "quantize", None) == "nf4" else []  # else its products take inputs of 8 bits
     subprocess.run([*map(str, command), *args.predict_arguments], check=True, stdout=subprocess.DEVNULL)
     return [json.loads(line) for line in output.read_text(encoding="utf-8").splitlines()]
 
