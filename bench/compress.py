@@ -8,6 +8,9 @@ make of the test rows: macro-F1, how far probabilities moved, labels that flippe
 own, all of them in turn in every round, the order turned round from round to round: rows a second, tokenised beforehand on all sides, and a single row at a time. ONNX Runtime gets PyTorch's export
 in its own dynamic int8, plain and fused by its optimiser, in sorted batches of 8 to 64; the fastest way and batch are found before the rounds.
 
+With --multilingual also a model of the size of multilingual BERT, with its vocabulary and random weights, is trimmed to the words of NSMC's test rows: its
+probabilities for them must be the same.
+
 Prints a table for each task, then JSON. × is against the f32 original in the same round, "beside ONNX Runtime" against its int8.
 """
 
@@ -67,6 +70,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=3000, help="of the test file, that speed is measured on and that are compared")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--multilingual", action="store_true")
     parser.add_argument("--keep", type=Path, help="keep the models in this directory, and take from it those that are there")
     parser.add_argument("--output", type=Path, help="write the JSON here too")
     args = parser.parse_args()
@@ -74,7 +78,8 @@ def main() -> None:
         work = args.keep or Path(temporary)
         work.mkdir(parents=True, exist_ok=True)
         results = {task: measured(args, task, work) for task in args.tasks}
-    report = {"machine": machine(), "versions": versions(args.gareum, "torch", "transformers", "onnxruntime"), "tasks": results}
+        trimmed = multilingual(args, work) if args.multilingual else None
+    report = {"machine": machine(), "versions": versions(args.gareum, "torch", "transformers", "onnxruntime"), "tasks": results, "multilingual": trimmed}
     print("\n\n".join(f"{task}\n\n{table(result)}" for task, result in results.items()), json.dumps(report, indent=1), sep="\n\n")
     if args.output:
         args.output.write_text(json.dumps(report, indent=1) + "\n")
@@ -111,6 +116,26 @@ def measured(args: argparse.Namespace, name: str, work: Path) -> dict:
                 if other in runs and other != side:
                     sides[side][f"{measure}_{key}"] = spread([run[measure] / beside[measure] for run, beside in zip(of_side, runs[other])])
     return {"metric": quality["metric"], "rows": quality["examples"], "sides": sides}
+
+
+def multilingual(args: argparse.Namespace, work: Path) -> dict:
+    import torch
+    import transformers
+
+    folder, small = work / "multilingual", work / "multilingual-trimmed"
+    tokenizer = transformers.BertTokenizer(vocab=str(DATA / "tokenizers" / "bert-base-multilingual-cased" / "vocab.txt"), do_lower_case=False)
+    torch.manual_seed(1)
+    names = {"id2label": {0: "0", 1: "1"}, "label2id": {"0": 0, "1": 1}}
+    model = transformers.BertForSequenceClassification(transformers.BertConfig(vocab_size=len(tokenizer), initializer_range=0.05, **names))
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    rows = test_rows(TASKS["nsmc"], work / "multilingual.csv", args.rows)
+    command = ["compress", "--to", "trimmed", "--model", folder, "--output", small, "--data", rows, "--corpus", rows, "--gate", "100,0"]
+    report = gareum(args, [*command, "--text", "text", "--label", "label"])
+    costs = [standing["cost"] for standing in report["comparison"]["contestants"]]
+    found = {"words": report["vocabulary"], "disk_bytes": [cost["disk_bytes"] for cost in costs], "shift": report["judgement"]["shift"]}
+    say(f"multilingual: {found}")
+    return found
 
 
 def test_rows(task: dict, path: Path, most: int) -> Path:

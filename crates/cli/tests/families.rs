@@ -29,7 +29,7 @@ const FAMILIES: [(&str, &str, &str); 15] = [
 ];
 
 /// What is done with each, as the columns of the table have it.
-const DONE: [&str; 7] = ["load", "train", "LoRA", "QLoRA", "save", "int8", "nf4"];
+const DONE: [&str; 8] = ["load", "train", "LoRA", "QLoRA", "save", "int8", "nf4", "ONNX"];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -149,6 +149,17 @@ fn tried(workspace: &Workspace, model_type: &str, fixture: &str) -> BTreeSet<&'s
             assert!((again - mean).abs() < 1e-9, "{small}: {again} instead of {mean}");
             works.insert(narrow);
         }
+        let graphs = format!("{output}-onnx");
+        let export = workspace.run(&["export", "onnx", "--quiet", "--model", &output, "--output", &graphs]);
+        match export.code {
+            0 => assert!(workspace.path(&graphs).join("onnx/model.onnx").exists() && works.insert("ONNX")),
+            // Refused with the reason, and nothing is left.
+            code => assert!(
+                code == 2 && export.stderr.contains("decoders") && !workspace.path(&graphs).exists(),
+                "{}",
+                export.stderr
+            ),
+        }
     }
     works
 }
@@ -174,20 +185,25 @@ fn every_family_does_what_the_readme_says() {
         let marks: Vec<&str> = DONE.iter().map(mark).collect();
         rows.push(format!("| `{model_type}` | {models} | {} |", marks.join(" | ")));
     }
-    let table = |header: &str| format!("{header}\n|---|---|---|---|---|---|---|---|---|\n{}\n", rows.join("\n"));
+    let table = |header: &str| {
+        format!(
+            "{header}\n|---|---|---|---|---|---|---|---|---|---|\n{}\n",
+            rows.join("\n")
+        )
+    };
     for (file, header) in [
         (
             "README.md",
-            "| `model_type` | models | load | train | LoRA | QLoRA | save | int8 | nf4 |",
+            "| `model_type` | models | load | train | LoRA | QLoRA | save | int8 | nf4 | ONNX |",
         ),
         (
             "README.ko.md",
-            "| `model_type` | 모델 | 불러오기 | 학습 | LoRA | QLoRA | 저장 | int8 | nf4 |",
+            "| `model_type` | 모델 | 불러오기 | 학습 | LoRA | QLoRA | 저장 | int8 | nf4 | ONNX |",
         ),
     ] {
         let table = match file {
             "README.md" => table(header),
-            _ => table(header).replace("yes", "예"),
+            _ => table(header).replace("yes", "예").replace("| no ", "| 아니오 "),
         };
         let path = root().join(file);
         let text = std::fs::read_to_string(&path).unwrap();
