@@ -29,14 +29,14 @@ def main() -> None:
     parser.add_argument("--gareum", type=Path, default=PROJECT / "target" / "release" / "gareum")
     parser.add_argument("--model", type=Path, help="the pretrained encoder")
     parser.add_argument("--teacher", type=Path, help="a teacher that is trained already")
-    parser.add_argument("--teacher-epochs", type=int, default=5)
+    parser.add_argument("--teacher-epochs", type=int, default=8)
     parser.add_argument("--seeds", nargs="+", type=int, default=[1, 2, 3])
-    parser.add_argument("--epochs", type=int, default=10, help="of a student")
+    parser.add_argument("--epochs", type=int, default=6, help="of a student")
     parser.add_argument("--layers", default="3", help="of a student: how many, or a list")
     parser.add_argument("--batch-size", type=int, default=16)
     parser.add_argument("--learning-rate", type=float, default=3e-4)
-    parser.add_argument("--temperature", type=float, default=2.0)
-    parser.add_argument("--weight", type=float, nargs="+", default=[0.5], help="of the teacher; several are all tried")
+    parser.add_argument("--temperature", type=float, default=4.0)
+    parser.add_argument("--weight", type=float, nargs="+", default=[0.7], help="of the teacher; several are all tried")
     parser.add_argument("--unlabelled", type=Path, help="texts without labels, for the students with a teacher")
     parser.add_argument("--keep", type=Path, help="keep the models in this directory")
     parser.add_argument("--output", type=Path, help="write the JSON here too")
@@ -46,7 +46,7 @@ def main() -> None:
         base = args.model or packaged_model()
         teacher = args.teacher or work / "teacher"
         if args.teacher is None:
-            train(args, base, teacher, ["train.batch_size=32", "train.seed=1"], args.teacher_epochs)
+            train(args, base, teacher, [f"train.batch_size={args.batch_size}", "train.seed=1"], args.teacher_epochs)
         results = {"teacher": [measured(args, teacher)]}
         for seed in args.seeds:
             settings = [f"model.layers={args.layers}", f"train.seed={seed}", f"train.batch_size={args.batch_size}"]

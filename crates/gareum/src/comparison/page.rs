@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Change, Changes, Comparison, Kind, LabelStanding, Pair, SIGNIFICANT, Standing, Verdict};
+use super::{Change, Changes, Comparison, Kind, LabelStanding, Moved, Pair, SIGNIFICANT, Standing, Verdict};
 use crate::data::Task;
 use crate::evaluation::headlines;
 use crate::machine::readable_bytes;
@@ -373,6 +373,39 @@ impl Comparison {
         tiles.iter().map(tile).collect()
     }
 
+    /// How far each says something else than the first.
+    fn moved(&self) -> Option<Block> {
+        let moved = self
+            .contestants
+            .iter()
+            .filter_map(|standing| Some((standing, standing.moved?)));
+        let shown = |value: Option<f64>| data(value.map_or("–".to_owned(), |value| format!("{value:.4}")));
+        let row = |(standing, moved): (&Standing, Moved)| {
+            vec![
+                data(&standing.name),
+                data(number(standing.metrics.get(self.metric).copied().flatten())),
+                shown(moved.shift.map(|shift| shift.mean)),
+                shown(moved.shift.map(|shift| shift.max)),
+                data(format!("{:.2} %", 100.0 * moved.flipped)),
+            ]
+        };
+        let rows: Vec<_> = moved.map(row).collect();
+        let table = Table {
+            caption: Some(words(
+                "How far probabilities moved from the first, on each row that of the label that moved most, and rows with another label.",
+            )),
+            columns: vec![
+                Column::Text(words("model")),
+                Column::Number(data(self.metric)),
+                Column::Number(words("mean shift")),
+                Column::Number(words("largest shift")),
+                Column::Number(words("other labels")),
+            ],
+            rows,
+        };
+        (!table.rows.is_empty()).then_some(Block::Table(table))
+    }
+
     fn costs(&self) -> Option<Section> {
         let measured: Vec<_> = self
             .contestants
@@ -392,15 +425,11 @@ impl Comparison {
             Column::Number(data("×")),
             Column::Number(words("one text, median (ms)")),
             Column::Number(words("one text, 99 % (ms)")),
-            Column::Number(data(self.metric)),
-            Column::Number(words("mean shift")),
-            Column::Number(words("other labels")),
         ];
         let first = measured[0].1;
         let times = |value: f64, first: f64| data(format!("{:.2}", value / first));
         let rows = measured.iter().map(|(standing, cost)| {
             let milliseconds = |value: Option<f64>| data(value.map_or("–".to_owned(), |value| format!("{value:.2}")));
-            let shift = standing.moved.and_then(|moved| moved.shift);
             vec![
                 data(&standing.name),
                 data(readable_bytes(cost.disk_bytes)),
@@ -411,22 +440,16 @@ impl Comparison {
                 times(cost.texts_per_second, first.texts_per_second),
                 milliseconds(cost.latency.map(|latency| latency.p50_ms)),
                 milliseconds(cost.latency.map(|latency| latency.p99_ms)),
-                data(number(standing.metrics.get(self.metric).copied().flatten())),
-                data(shift.map_or("–".to_owned(), |shift| format!("{:.4}", shift.mean))),
-                data(
-                    standing
-                        .moved
-                        .map_or("–".to_owned(), |moved| format!("{:.2} %", 100.0 * moved.flipped)),
-                ),
             ]
         });
         let mut blocks = vec![Block::Table(Table {
             caption: Some(words(
-                "Measured one after the other on this machine, tokenization included. The factors ×, how far probabilities moved (on each row that of the label that moved most) and rows with another label are against the first model.",
+                "Measured one after the other on this machine, tokenization included; × is against the first of them.",
             )),
             columns,
             rows: rows.collect(),
         })];
+        blocks.extend(self.moved());
         let points: Vec<PointGroup> = measured
             .iter()
             .filter_map(|(standing, cost)| {

@@ -64,10 +64,10 @@ impl Plot for Scatter {
         let height = top + 280.0;
         let points = || self.groups.iter().flat_map(|group| &group.points);
         let mut x_range = match self.categories.len() {
-            0 => extent(points().map(|point| point.x)).unwrap_or([0.0, 1.0]),
+            0 => around(extent(points().map(|point| point.x))),
             count => [-0.5, count as f64 - 0.5],
         };
-        let mut y_range = extent(points().map(|point| point.y)).unwrap_or([0.0, 1.0]);
+        let mut y_range = around(extent(points().map(|point| point.y)));
         if self.has_diagonal {
             // What is compared is seen best on axes alike.
             let both = [x_range[0].min(y_range[0]), x_range[1].max(y_range[1])];
@@ -150,5 +150,16 @@ impl Plot for Scatter {
             }
         }
         drawing
+    }
+}
+
+/// An axis for values between these; where all are the same, they stand in its middle.
+fn around(extent: Option<[f64; 2]>) -> [f64; 2] {
+    match extent.unwrap_or([0.0, 1.0]) {
+        [least, most] if least == most => {
+            let margin = if least == 0.0 { 0.5 } else { 0.05 * least.abs() };
+            [least - margin, most + margin]
+        }
+        extent => extent,
     }
 }
