@@ -570,7 +570,7 @@ fn bases_whose_parts_do_not_fit() {
         "#);
     assert_snapshot!(configure("quantization_config", json!({"quant_method": "bitsandbytes"})), @"
     exit 2
-    error: base/config.json: `quantization_config` is bitsandbytes, expected compressed-tensors in the format int-quantized (others are not read: take the model that they were made of)
+    error: base/config.json: `quantization_config` is bitsandbytes, expected compressed-tensors in the format int-quantized, or bitsandbytes in nf4 with double quantisation (others are not read: take the model that they were made of)
     ");
     let workspace = Workspace::with_base();
     let vocabulary = workspace.text("base/vocab.txt") + "more\n";
