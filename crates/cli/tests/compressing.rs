@@ -5,6 +5,11 @@ mod workspace;
 use serde_json::{Value, json};
 use workspace::{Workspace, csv, json_lines, reviews};
 
+/// The arguments of a command line.
+fn words(line: &str) -> Vec<&str> {
+    line.split_whitespace().collect()
+}
+
 fn number(value: &Value) -> f64 {
     value.as_f64().unwrap_or_else(|| panic!("{value} is not a number"))
 }
@@ -80,18 +85,9 @@ fn eight_bits_say_the_same() {
         (&described["quant_method"], &described["ignore"]),
         (&json!("gareum"), &json!(wide))
     );
-    workspace.succeed(&[
-        "compress",
-        "--to",
-        "int8",
-        "--model",
-        "model",
-        "--output",
-        "open",
-        "--wide-embeddings",
-        "--data",
-        "reviews.csv",
-    ]);
+    workspace.succeed(&words(
+        "compress --to int8 --model model --output open --wide-embeddings --data reviews.csv",
+    ));
     let described = &workspace.json("open/config.json")["quantization_config"];
     assert_eq!(described["quant_method"], "compressed-tensors");
     assert_eq!(described["config_groups"].as_object().unwrap().len(), 1);
@@ -106,19 +102,9 @@ fn eight_bits_say_the_same() {
 #[test]
 fn instructions_change_next_to_nothing() {
     let mut workspace = trained();
-    workspace.succeed(&[
-        "compress",
-        "--to",
-        "int8",
-        "--model",
-        "model",
-        "--output",
-        "small",
-        "--data",
-        "reviews.csv",
-        "--precision",
-        "f32",
-    ]);
+    workspace.succeed(&words(
+        "compress --to int8 --model model --output small --data reviews.csv --precision f32",
+    ));
     let best = scores(&workspace, "small");
     for instructions in ["avx2", "portable"] {
         workspace.environment = vec![("GAREUM_CPU", instructions.to_owned())];
@@ -261,20 +247,20 @@ fn four_bits_say_nearly_the_same() {
 #[test]
 fn fewer_words_say_the_same() {
     let workspace = trained();
-    let words = workspace.json("model/config.json")["vocab_size"].as_u64().unwrap();
+    let size = workspace.json("model/config.json")["vocab_size"].as_u64().unwrap();
     let trim = [
         "compress", "--to", "trimmed", "--model", "model", "--gate", "0,0", "--json",
     ];
     // The words of its own run are all that there are.
     let whole = workspace.succeed(&[&trim[..], &["--output", "whole"]].concat()).json();
-    assert_eq!(whole["vocabulary"][0], words);
+    assert_eq!(whole["vocabulary"][0], size);
     workspace.write("corpus.txt", "좋아요 good\n");
     let rows = csv(&["text", "label"], &reviews()[..6]);
     workspace.write("few.csv", rows);
     let few = ["--data", "few.csv", "--corpus", "corpus.txt", "--output", "small"];
     let report = workspace.succeed(&[&trim[..], &few].concat()).json();
     let left = report["vocabulary"][1].as_u64().unwrap();
-    assert!(left < words, "{left} of {words}");
+    assert!(left < size, "{left} of {size}");
     let judgement = &report["judgement"];
     assert_eq!(
         (&judgement["shift"]["max"], &judgement["flipped"]),
@@ -291,24 +277,15 @@ fn fewer_words_say_the_same() {
             .collect::<Vec<_>>()
     };
     assert_eq!(predict("small"), predict("model"));
-    workspace.succeed(&[
-        "compress", "--to", "int8", "--model", "small", "--output", "smaller", "--data", "few.csv", "--gate", "100,100",
-    ]);
+    workspace.succeed(&words(
+        "compress --to int8 --model small --output smaller --data few.csv --gate 100,100",
+    ));
 
     insta::assert_snapshot!(
         "compress_corpus",
-        workspace.fail(&[
-            "compress",
-            "--to",
-            "int8",
-            "--model",
-            "model",
-            "--output",
-            "o",
-            "--corpus",
-            "corpus.txt",
-            "--quiet"
-        ])
+        workspace.fail(&words(
+            "compress --to int8 --model model --output o --corpus corpus.txt --quiet"
+        ))
     );
     let nothing = [
         "compress", "--to", "trimmed", "--model", "base", "--output", "o", "--data", "few.csv", "--quiet",
@@ -319,19 +296,9 @@ fn fewer_words_say_the_same() {
 #[test]
 fn damaged_weights_of_four_bits_are_refused() {
     let workspace = trained();
-    workspace.succeed(&[
-        "compress",
-        "--to",
-        "nf4",
-        "--model",
-        "model",
-        "--output",
-        "small",
-        "--data",
-        "reviews.csv",
-        "--gate",
-        "5,5",
-    ]);
+    workspace.succeed(&words(
+        "compress --to nf4 --model model --output small --data reviews.csv --gate 5,5",
+    ));
     let weights = workspace.bytes("small/model.safetensors");
     let place = |needle: &[u8]| weights.windows(needle.len()).position(|window| window == needle);
     let predict = || workspace.fail(&["predict", "--model", "small", "--input", "reviews.csv", "--quiet"]);
@@ -392,19 +359,9 @@ fn what_cannot_be_compressed_is_named() {
     );
     insta::assert_snapshot!(
         "compress_half_auto",
-        workspace.fail(&[
-            "compress",
-            "--to",
-            "f16",
-            "--quiet",
-            "--auto",
-            "--model",
-            "model",
-            "--output",
-            "small",
-            "--data",
-            "reviews.csv",
-        ])
+        workspace.fail(&words(
+            "compress --to f16 --quiet --auto --model model --output small --data reviews.csv"
+        ))
     );
     insta::assert_snapshot!(
         "compress_in_place",
@@ -414,17 +371,9 @@ fn what_cannot_be_compressed_is_named() {
         "compress_base",
         fail(&[&data[..], &["--model", "base", "--output", "small"]].concat())
     );
-    workspace.succeed(&[
-        "compress",
-        "--to",
-        "int8",
-        "--model",
-        "model",
-        "--output",
-        "small",
-        "--data",
-        "reviews.csv",
-    ]);
+    workspace.succeed(&words(
+        "compress --to int8 --model model --output small --data reviews.csv",
+    ));
     insta::assert_snapshot!(
         "compress_twice",
         fail(&[&data[..], &["--model", "small", "--output", "smaller"]].concat())

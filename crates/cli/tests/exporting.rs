@@ -96,6 +96,29 @@ fn integers_that_a_gate_let_through_are_exported_as_they_are() {
     );
 }
 
+/// A graph holds the numbers that 4 bits stand for: other ones than before, and as many.
+#[test]
+fn weights_of_four_bits_are_exported_wide() {
+    let workspace = trained(&[]);
+    let data = ["--data", "reviews.csv", "--gate", "100,100"];
+    let compress = ["compress", "--to", "nf4", "--model", "model", "--output", "small"];
+    workspace.succeed(&[&compress[..], &data].concat());
+    for (model, output) in [("model", "exported"), ("small", "again")] {
+        workspace.succeed(&["export", "onnx", "--int8", "--model", model, "--output", output]);
+    }
+    let graph = |directory: &str| workspace.bytes(&format!("{directory}/onnx/model.onnx"));
+    assert_eq!(graph("exported").len(), graph("again").len());
+    assert_ne!(graph("exported"), graph("again"));
+    // A table that was of 8 bits is so in the narrow graph as well.
+    let narrow = |directory: &str| workspace.bytes(&format!("{directory}/onnx/model_quantized.onnx"));
+    assert_eq!(narrow("exported").len(), narrow("again").len());
+    assert_ne!(narrow("exported"), narrow("again"));
+    assert_eq!(
+        workspace.json("again/config.json"),
+        workspace.json("exported/config.json")
+    );
+}
+
 #[test]
 fn adapters_are_merged_first() {
     let workspace = trained(&["--set", "lora.rank=2"]);

@@ -1,7 +1,7 @@
 //! Writing files so that a reader sees either the old or the new contents, never half of them.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, Write};
 use std::path::{Path, PathBuf};
 
 /// A file that could not be written.
@@ -28,6 +28,27 @@ impl WriteError {
             reason: format!("{error}{hint}"),
         }
     }
+}
+
+/// Values are written so many at a time.
+const CHUNK: usize = 1 << 16;
+
+/// Writes values as the bytes that `to_bytes` makes of each.
+///
+/// # Errors
+/// What `out` says.
+pub fn write_values<T: Copy, const BYTES: usize>(
+    out: &mut (impl Write + ?Sized),
+    values: &[T],
+    to_bytes: impl Fn(T) -> [u8; BYTES],
+) -> io::Result<()> {
+    let mut bytes = Vec::with_capacity(BYTES * CHUNK.min(values.len()));
+    for chunk in values.chunks(CHUNK) {
+        bytes.clear();
+        chunk.iter().for_each(|&value| bytes.extend(to_bytes(value)));
+        out.write_all(&bytes)?;
+    }
+    Ok(())
 }
 
 /// The name under which a file is written before it is renamed.

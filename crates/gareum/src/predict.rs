@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tensor::Tape;
 
-use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task, normalize};
+use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task};
 use crate::decision::Decision;
 use crate::files::{self, WriteError};
 use crate::model::{Adapter, AdapterFiles, EncoderFolder, HeadSource, Model, ModelError, Precision};
@@ -372,14 +372,7 @@ impl Predictor {
         if steps.is_empty() {
             return Ok(self.tokenizer.encode_all(inputs, self.truncation)?);
         }
-        let changed = |text: &String| normalize(text, steps).into_owned();
-        let inputs: Vec<Input> = inputs
-            .iter()
-            .map(|input| Input {
-                text: changed(&input.text),
-                text_pair: input.text_pair.as_ref().map(changed),
-            })
-            .collect();
+        let inputs: Vec<Input> = inputs.iter().map(|input| input.normalized(steps)).collect();
         Ok(self.tokenizer.encode_all(&inputs, self.truncation)?)
     }
 

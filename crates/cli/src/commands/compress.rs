@@ -70,11 +70,11 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
             });
         }),
     };
-    let compressed = compress(command, gate, &source, &corpus, &mut observe)?;
+    let compressed = compress(command, gate, &source, corpus, &mut observe)?;
     bar.finish_and_clear();
     let json = serde_json::to_string_pretty(&compressed.report)?;
     if compressed.report.judgement.passed {
-        source.save(&compressed, &command.output)?;
+        source.save(&compressed.model, &compressed.tokenizer, &command.output)?;
         files::write_atomically(&command.output.join(REPORT), (json.clone() + "\n").as_bytes())?;
         let page = compressed.report.comparison.to_page();
         write_report(&page, &command.output.join(PAGE), display)?;
@@ -96,7 +96,7 @@ fn compress(
     command: &Compress,
     gate: Gate,
     source: &Source<'_>,
-    corpus: &[Input],
+    corpus: Vec<Input>,
     observe: &mut dyn FnMut(Event<'_>),
 ) -> anyhow::Result<Compressed> {
     let precision = command.precision.into();

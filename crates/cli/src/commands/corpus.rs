@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use gareum::data::{ColumnRequest, Example, Input, ReadOptions, Records};
+use gareum::data::{ColumnRequest, Input, ReadOptions, read_inputs};
 use gareum::predict::Description;
 use gareum::train::{Parts, Prepared};
 
@@ -23,7 +23,12 @@ pub fn texts(command: &Compress, directory: &Path, common: &Common, display: Dis
                 validation,
                 test,
             } = parts;
-            train.into_iter().chain(validation).chain(test).map(input).collect()
+            train
+                .into_iter()
+                .chain(validation)
+                .chain(test)
+                .map(|example| Input::from(&example))
+                .collect()
         }
         ([], _) => {
             return Err(Usage(format!(
@@ -33,50 +38,26 @@ pub fn texts(command: &Compress, directory: &Path, common: &Common, display: Dis
             .into());
         }
         (files, description) => {
-            let known = description.map(|description| description.settings.data.columns());
+            let known = description.map(|description| description.settings.data.columns().of_one_text());
+            let known = known.unwrap_or_default();
+            let options = ReadOptions {
+                header: command.columns.no_header.then_some(false),
+                split: Some("train".to_owned()),
+                ..ReadOptions::default()
+            };
+            let request = ColumnRequest {
+                text: command.columns.text.clone(),
+                text_pair: command.columns.text_pair.clone(),
+                ..ColumnRequest::default()
+            };
             let mut texts = Vec::new();
             for file in files {
-                read(file, command, known.as_ref(), common, &mut texts)?;
+                hub::dataset(file, "train", common)?;
+                texts.extend(read_inputs(file, &options, request.clone(), &known)?);
             }
             texts
         }
     };
     display.note(format_args!("the words of {} texts are kept", texts.len()));
     Ok(texts)
-}
-
-fn input(example: Example) -> Input {
-    Input {
-        text: example.text,
-        text_pair: example.text_pair,
-    }
-}
-
-fn read(
-    file: &Path,
-    command: &Compress,
-    known: Option<&ColumnRequest>,
-    common: &Common,
-    texts: &mut Vec<Input>,
-) -> anyhow::Result<()> {
-    hub::dataset(file, "train", common)?;
-    let options = ReadOptions {
-        header: command.columns.no_header.then_some(false),
-        split: Some("train".to_owned()),
-        ..ReadOptions::default()
-    };
-    let mut records = Records::open(file, &options)?;
-    let mut request = ColumnRequest {
-        text: command.columns.text.clone(),
-        text_pair: command.columns.text_pair.clone(),
-        ..ColumnRequest::default()
-    };
-    if let Some(known) = known.filter(|known| known.text.len() == 1) {
-        request = request.or_known(known, &records);
-    }
-    let columns = request.resolve_inputs(&records)?;
-    while let Some(record) = records.next().transpose()? {
-        texts.extend(columns.read(&record, &records)?);
-    }
-    Ok(())
 }

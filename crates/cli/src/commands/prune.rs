@@ -136,7 +136,7 @@ pub fn run(
         );
     }
     match epochs {
-        0 => source.save_pruned(&model, &command.output)?,
+        0 => source.save(&model, &source.tokenizer, &command.output)?,
         _ => recovered.move_to(&command.output)?,
     }
     if let Some(page) = &page {

@@ -112,7 +112,7 @@ impl Contestant {
         progress: &mut dyn FnMut(usize),
     ) -> Result<Self, ComparisonError> {
         let order = order(directory, predictor.schema(), schema)?;
-        let inputs: Vec<Input> = examples.iter().map(input).collect();
+        let inputs: Vec<Input> = examples.iter().map(Input::from).collect();
         let start = Instant::now();
         let encoded = predictor.encode(&inputs)?;
         let mut predictions = predictor.predict_encoded(&encoded, progress)?;
@@ -172,13 +172,6 @@ impl Contestant {
     /// What an example is: a label, labels, or a number.
     pub fn truth(schema: &LabelSchema, example: &Example) -> Value {
         truth(schema, &example.target)
-    }
-}
-
-fn input(example: &Example) -> Input {
-    Input {
-        text: example.text.clone(),
-        text_pair: example.text_pair.clone(),
     }
 }
 

@@ -273,12 +273,7 @@ impl<'a> Source<'a> {
     ///
     /// # Errors
     /// [`CompressError`] if it cannot be written.
-    pub fn save(&self, compressed: &Compressed, output: &Path) -> Result<(), CompressError> {
-        Ok(predict::save_as(
-            &compressed.model,
-            &compressed.tokenizer,
-            &self.directory,
-            output,
-        )?)
+    pub fn save(&self, model: &Model, tokenizer: &Tokenizer, output: &Path) -> Result<(), CompressError> {
+        Ok(predict::save_as(model, tokenizer, &self.directory, output)?)
     }
 }

@@ -14,7 +14,7 @@ use crate::comparison::Comparison;
 use crate::data::{Example, Input, Target};
 use crate::head;
 use crate::model::{HalfImportance, LayerPruning, Model, ModelError};
-use crate::predict::{Description, Predictor, save_as};
+use crate::predict::{Description, Predictor};
 use crate::settings::{DistillationSettings, LayerChoice, ModelSettings, PrecisionSetting, Settings};
 use crate::tokens::{Encoded, PackedBatch};
 use crate::train::{self, Prepared, RunOptions, RunReport, TrainError};
@@ -175,13 +175,7 @@ impl<'a> Calibration<'a> {
     fn of(source: &Source<'a>) -> Result<Self, CompressError> {
         let every = source.examples.len().div_ceil(CALIBRATION_ROWS).max(1);
         let examples: Vec<&Example> = source.examples.iter().step_by(every).collect();
-        let inputs: Vec<Input> = examples
-            .iter()
-            .map(|example| Input {
-                text: example.text.clone(),
-                text_pair: example.text_pair.clone(),
-            })
-            .collect();
+        let inputs: Vec<Input> = examples.iter().map(|&example| example.into()).collect();
         let predictor = Predictor::new(source.model.clone(), &source.directory, PrecisionSetting::F32)?;
         Ok(Self {
             encoded: predictor.encode(&inputs)?,
@@ -331,14 +325,6 @@ pub fn judge_pruned(
 }
 
 impl Source<'_> {
-    /// Writes a pruned model that was not trained again, with tokenizer, decision and what is known of the original.
-    ///
-    /// # Errors
-    /// [`CompressError`] if it cannot be written.
-    pub fn save_pruned(&self, model: &Model, output: &Path) -> Result<(), CompressError> {
-        Ok(save_as(model, &self.tokenizer, &self.directory, output)?)
-    }
-
     /// The settings of the run that made the model, for what is left of it: trained as a whole, with the model as its teacher.
     ///
     /// # Errors

@@ -127,15 +127,7 @@ fn by_sensitivity(
     groups: &[Quantizable],
 ) -> Result<Vec<usize>, CompressError> {
     let step = source.examples.len().div_ceil(CALIBRATION_ROWS).max(1);
-    let inputs: Vec<Input> = source
-        .examples
-        .iter()
-        .step_by(step)
-        .map(|example| Input {
-            text: example.text.clone(),
-            text_pair: example.text_pair.clone(),
-        })
-        .collect();
+    let inputs: Vec<Input> = source.examples.iter().step_by(step).map(Input::from).collect();
     let predict =
         |model: Model, encoded: Option<&[Encoded]>| -> Result<(Vec<Encoded>, Vec<Prediction>), CompressError> {
             let predictor = Predictor::new(model, &source.directory, options.precision)?;

@@ -4,10 +4,10 @@
 use std::collections::BTreeSet;
 
 use super::{CompressError, Compressed, Contender, Event, Gate, Judge, Report, Source};
-use crate::data::{Input, normalize};
+use crate::data::Input;
 use crate::predict::Description;
 use crate::settings::PrecisionSetting;
-use crate::tokens::{Truncation, TruncationStrategy};
+use crate::tokens::{Tokenizer, TokenizerError, Truncation, TruncationStrategy};
 
 /// No text is cut: all of its tokens are kept.
 const WHOLE: Truncation = Truncation {
@@ -24,39 +24,29 @@ const CHUNK: usize = 4096;
 /// [`CompressError`] if the tokenizer is of a kind that cannot be trimmed, or the model cannot be measured.
 pub fn trim_vocabulary(
     source: &Source<'_>,
-    corpus: &[Input],
+    corpus: Vec<Input>,
     (precision, gate): (PrecisionSetting, Gate),
     observe: &mut dyn FnMut(Event<'_>),
 ) -> Result<Compressed, CompressError> {
-    let rows = source.examples.iter().map(|example| Input {
-        text: example.text.clone(),
-        text_pair: example.text_pair.clone(),
-    });
+    let rows = source.examples.iter().map(Input::from);
     let description = Description::read(&source.directory)?;
     let steps = description.map(|description| description.settings.data.normalize);
     let steps = steps.unwrap_or_default();
-    let changed = |text: &String| normalize(text, &steps).into_owned();
-    let texts = corpus.iter().cloned().chain(rows).map(|input| Input {
-        text: changed(&input.text),
-        text_pair: input.text_pair.as_ref().map(changed),
-    });
+    let texts = corpus.into_iter().chain(rows).map(|input| input.normalized(&steps));
     let texts: Vec<Input> = texts.collect();
     let mut used: BTreeSet<u32> = source.model.needed_tokens().into_iter().collect();
-    let mut done = 0;
+    let mut whole = Vec::with_capacity(texts.len());
     for chunk in texts.chunks(CHUNK) {
-        let encoded = source.tokenizer.encode_all(chunk, WHOLE)?;
-        used.extend(encoded.iter().flat_map(|encoded| &encoded.input_ids));
-        done += chunk.len();
-        observe(Event::Rows(done, texts.len()));
+        whole.extend(ids(&source.tokenizer, chunk)?);
+        observe(Event::Rows(whole.len(), texts.len()));
     }
+    used.extend(whole.iter().flatten());
     let trimmed = source.tokenizer.trimmed(&used)?;
     // What was chosen with care is looked at all the same: these texts must be cut as before.
-    for chunk in texts.chunks(CHUNK) {
-        let before = source.tokenizer.encode_all(chunk, WHOLE)?;
-        let after = trimmed.tokenizer.encode_all(chunk, WHOLE)?;
-        for ((before, after), input) in before.iter().zip(&after).zip(chunk) {
-            let expected = before.input_ids.iter().map(|id| trimmed.id_of(*id));
-            if !expected.eq(after.input_ids.iter().map(|id| Some(*id))) {
+    for (chunk, before) in texts.chunks(CHUNK).zip(whole.chunks(CHUNK)) {
+        for ((before, after), input) in before.iter().zip(ids(&trimmed.tokenizer, chunk)?).zip(chunk) {
+            let expected = before.iter().map(|id| trimmed.id_of(*id));
+            if !expected.eq(after.into_iter().map(Some)) {
                 return Err(CompressError::CutOtherwise(input.text.clone()));
             }
         }
@@ -82,4 +72,10 @@ pub fn trim_vocabulary(
             vocabulary,
         },
     })
+}
+
+/// The tokens of whole texts.
+fn ids(tokenizer: &Tokenizer, inputs: &[Input]) -> Result<Vec<Vec<u32>>, TokenizerError> {
+    let encoded = tokenizer.encode_all(inputs, WHOLE)?;
+    Ok(encoded.into_iter().map(|encoded| encoded.input_ids).collect())
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{listed, nearest, shortened};
-use super::{DataError, FileKind, Record, Records};
+use super::{DataError, FileKind, Input, Record, Records};
 
 /// Pairs, looked for before single texts. The first pair found is taken.
 const PAIRS: [(&str, &str); 8] = [
@@ -118,15 +118,6 @@ pub struct InputColumns {
     pub text_pair: Option<usize>,
 }
 
-/// What a model reads of one row.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Input {
-    /// The text as it stands in the file.
-    pub text: String,
-    /// The second text of a pair.
-    pub text_pair: Option<String>,
-}
-
 impl ColumnRequest {
     /// Finds text, pair, label and group among the columns of `records`.
     ///
@@ -228,6 +219,14 @@ impl ColumnRequest {
             self.label.clone_from(&known.label);
         }
         self.label_separator = self.label_separator.or_else(|| known.label_separator.clone());
+        self
+    }
+
+    /// It without texts where there are several columns of them: each row of another file is one text.
+    pub fn of_one_text(mut self) -> Self {
+        if self.text.len() > 1 {
+            self.text.clear();
+        }
         self
     }
 

@@ -6,6 +6,7 @@ use std::ops::Range;
 use tensor::{Int8Rows, Tensor};
 
 use super::file::ElementType;
+use crate::files::write_values;
 
 /// A constant: its name, its extents and where its values are.
 #[derive(Debug, Clone)]
@@ -124,21 +125,4 @@ fn integers(tensor: &Tensor) -> io::Result<&Int8Rows> {
     tensor
         .as_int8()
         .ok_or_else(|| io::Error::other("a weight is not of 8 bits"))
-}
-
-/// Values are written so many at a time.
-const CHUNK: usize = 1 << 16;
-
-fn write_values<T: Copy, const BYTES: usize>(
-    out: &mut dyn Write,
-    values: &[T],
-    to_bytes: impl Fn(T) -> [u8; BYTES],
-) -> io::Result<()> {
-    let mut bytes = Vec::with_capacity(BYTES * CHUNK.min(values.len()));
-    for chunk in values.chunks(CHUNK) {
-        bytes.clear();
-        chunk.iter().for_each(|&value| bytes.extend(to_bytes(value)));
-        out.write_all(&bytes)?;
-    }
-    Ok(())
 }

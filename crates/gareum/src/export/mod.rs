@@ -18,6 +18,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use tensor::DType;
 
+use self::graph::Graph;
 use crate::files::{self, WriteError};
 use crate::model::{Family, Model, ModelError};
 use crate::predict::{self, PredictError};
@@ -137,13 +138,13 @@ pub fn onnx(
     };
     // Before anything is written: what cannot be exported leaves nothing.
     let wide = encoder::emit(&model)?;
+    let narrow = narrow.as_ref().map(encoder::emit).transpose()?;
     exported.inputs = wide.inputs().iter().map(|input| input.name).collect();
     let folder = output.join(DIRECTORY);
     files::create_directory(&folder)?;
-    let mut write = |name: &str, model: &Model, is_int8: bool| -> Result<(), ExportError> {
+    let mut write = |name: &str, graph: &Graph<'_>, is_int8: bool| -> Result<(), ExportError> {
         let path = folder.join(name);
-        let graph = encoder::emit(model)?;
-        let [bytes, data_bytes] = file::write(&graph, &path, options.largest_file)?;
+        let [bytes, data_bytes] = file::write(graph, &path, options.largest_file)?;
         exported.files.push(ExportedFile {
             path,
             bytes,
@@ -152,7 +153,7 @@ pub fn onnx(
         });
         Ok(())
     };
-    write(WIDE, &model, false)?;
+    write(WIDE, &wide, false)?;
     match &narrow {
         Some(narrow) => write(NARROW, narrow, true)?,
         // One that was written before is of another model.

@@ -274,15 +274,8 @@ fn row_length(value: &Tensor) -> usize {
 
 fn numbers(value: &mut Tensor) -> Result<&mut [f32], ModelError> {
     let (shape, dtype) = (value.shape().to_vec(), value.dtype());
-    value.as_mut_slice::<f32>().ok_or_else(|| {
-        let expected = format!("numbers of f32, not {dtype:?}");
-        ModelError::Tensor(tensor::Error::Shape {
-            operation: "prune",
-            what: "weight",
-            found: shape,
-            expected,
-        })
-    })
+    let values = value.as_mut_slice::<f32>();
+    values.ok_or_else(|| unfit(shape, format!("numbers of f32, not {dtype:?}")))
 }
 
 /// Some rows of a weight, or some elements of a bias.
@@ -290,7 +283,7 @@ fn rows_of(value: &Tensor, rows: &[usize]) -> Result<Tensor, ModelError> {
     if let Some(int8) = value.as_int8() {
         let values = rows.iter().flat_map(|&row| int8.row(row)).copied().collect();
         let scales = rows.iter().map(|&row| int8.scales()[row]).collect();
-        return Ok(int8_tensor(values, scales, int8.columns(), value));
+        return int8_tensor(values, scales, int8.columns());
     }
     let width = row_length(value);
     let all = value.to_f32_vec();
@@ -311,12 +304,7 @@ fn columns_of(value: &Tensor, columns: &[usize]) -> Result<Tensor, ModelError> {
     if let Some(int8) = value.as_int8() {
         let rows = 0..int8.scales().len();
         let values = rows.flat_map(|row| columns.iter().map(move |&column| int8.row(row)[column]));
-        return Ok(int8_tensor(
-            values.collect(),
-            int8.scales().to_vec(),
-            columns.len(),
-            value,
-        ));
+        return int8_tensor(values.collect(), int8.scales().to_vec(), columns.len());
     }
     let width = row_length(value).max(1);
     let all = value.to_f32_vec();
@@ -327,9 +315,21 @@ fn columns_of(value: &Tensor, columns: &[usize]) -> Result<Tensor, ModelError> {
     Ok(Tensor::from_vec(kept, &[all.len() / width, columns.len()])?)
 }
 
-/// Rows of 8 bits as a tensor; there is a scale for each, so nothing else comes of them.
-fn int8_tensor(values: Vec<i8>, scales: Vec<f32>, columns: usize, whole: &Tensor) -> Tensor {
-    Int8Rows::from_parts(values, scales, columns).map_or_else(|| whole.clone(), Tensor::from_int8)
+/// Rows of 8 bits as a tensor.
+fn int8_tensor(values: Vec<i8>, scales: Vec<f32>, columns: usize) -> Result<Tensor, ModelError> {
+    let shape = vec![scales.len(), columns];
+    let rows = Int8Rows::from_parts(values, scales, columns);
+    let rows = rows.ok_or_else(|| unfit(shape, "a scale for each row of 8 bits".to_owned()))?;
+    Ok(Tensor::from_int8(rows))
+}
+
+fn unfit(found: Vec<usize>, expected: String) -> ModelError {
+    ModelError::Tensor(tensor::Error::Shape {
+        operation: "prune",
+        what: "weight",
+        found,
+        expected,
+    })
 }
 
 #[cfg(test)]

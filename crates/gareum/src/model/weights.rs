@@ -12,9 +12,7 @@ use tensor::{Parameters, Tensor};
 
 use super::quantization::SCALE;
 use super::{ModelError, bitsandbytes};
-
-/// Values are written so many at a time: no tensor is in memory twice.
-const CHUNK: usize = 1 << 16;
+use crate::files::write_values;
 
 /// What numbers are written as that are not quantised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -169,18 +167,6 @@ fn write_numbers(file: &mut impl Write, values: &[f32], width: Width) -> std::io
         Width::BF16 => write_values(file, values, |value| bf16::from_f32(value).to_le_bytes()),
         Width::F16 => write_values(file, values, |value| f16::from_f32(value).to_le_bytes()),
     }
-}
-
-fn write_values<T: Copy, const N: usize>(
-    file: &mut impl Write,
-    values: &[T],
-    bytes: impl Fn(T) -> [u8; N],
-) -> std::io::Result<()> {
-    for chunk in values.chunks(CHUNK) {
-        let bytes: Vec<u8> = chunk.iter().flat_map(|value| bytes(*value)).collect();
-        file.write_all(&bytes)?;
-    }
-    Ok(())
 }
 
 /// What stands before the values: its own length and a description, filled up to eight bytes. (The crate's own writer to files makes them

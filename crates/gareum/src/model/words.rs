@@ -57,8 +57,8 @@ impl Model {
             };
             for id in ids {
                 let Some(original) = id.as_u64() else { continue };
-                let place = kept.iter().position(|other| u64::from(*other) == original);
-                *id = json!(place.ok_or_else(|| ModelError::Config {
+                let place = kept.binary_search_by_key(&original, |&other| other.into());
+                *id = json!(place.map_err(|_| ModelError::Config {
                     path: "config.json".to_owned(),
                     key: key.clone(),
                     found: original.to_string(),

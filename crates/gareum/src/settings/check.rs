@@ -5,16 +5,22 @@ use std::path::PathBuf;
 use super::{ClassWeights, LayerChoice, OneOrMany, Settings, SettingsError};
 use crate::data::encoding_of;
 
+/// Refuses what was `found` at `key` unless it `holds`.
+pub(super) fn range(
+    holds: bool,
+    key: &'static str,
+    found: String,
+    expected: &'static str,
+) -> Result<(), SettingsError> {
+    if holds {
+        return Ok(());
+    }
+    Err(SettingsError::Range { key, found, expected })
+}
+
 impl Settings {
     /// Ranges that the types do not express.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        let range = |holds: bool, key: &'static str, found: String, expected: &'static str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(SettingsError::Range { key, found, expected })
-            }
-        };
         let train = &self.train;
         let positive = |value: f64| value.is_finite() && value > 0.0;
         let not_negative = |value: f64| value.is_finite() && value >= 0.0;

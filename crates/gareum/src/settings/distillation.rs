@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::SettingsError;
+use super::check::range;
 use crate::data::is_data_file;
 
 /// `[distillation]`: with this section a model learns from labels and from what a teacher says of the same rows (Hinton et al. 2015,
@@ -52,13 +53,6 @@ impl DistillationSettings {
 
     /// Ranges that the types do not express.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        let range = |holds: bool, key: &'static str, found: String, expected: &'static str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(SettingsError::Range { key, found, expected })
-            }
-        };
         range(
             self.teacher.is_some(),
             "distillation.teacher",

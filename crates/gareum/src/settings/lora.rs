@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::SettingsError;
+use super::check::range;
 
 /// `[lora]`: with this section only small matrices beside the products of the checkpoint are trained (Hu et al. 2021,
 /// <https://arxiv.org/abs/2106.09685>), and every module that the checkpoint does not have. What is saved is a PEFT adapter.
@@ -102,13 +103,6 @@ impl LoraSettings {
 
     /// Ranges that the types do not express.
     pub(super) fn check(&self) -> Result<(), SettingsError> {
-        let range = |holds: bool, key: &'static str, found: String, expected: &'static str| {
-            if holds {
-                Ok(())
-            } else {
-                Err(SettingsError::Range { key, found, expected })
-            }
-        };
         range(self.rank > 0, "lora.rank", self.rank.to_string(), "at least 1")?;
         range(
             self.alpha.is_finite() && self.alpha > 0.0,

@@ -10,7 +10,7 @@ use tensor::Tensor;
 use tensor::random::combine;
 
 use super::{Event, Prepared, TrainError, teacher_file};
-use crate::data::{DataError, Example, Input, LabelSchema, Place, Target, Task, listed};
+use crate::data::{DataError, Input, LabelSchema, Place, Target, Task, listed};
 use crate::head::{Distillation, Taught};
 use crate::hub::local_model;
 use crate::predict::{PredictError, Predictor};
@@ -101,7 +101,7 @@ impl Lessons {
         let Some(distillation) = &settings.distillation else {
             return Ok(None);
         };
-        let inputs: Vec<Input> = prepared.parts.train.iter().map(input).collect();
+        let inputs: Vec<Input> = prepared.parts.train.iter().map(Input::from).collect();
         let inputs: Vec<&Input> = inputs.iter().chain(&prepared.unlabelled).collect();
         let logits = if let Some(path) = distillation.teacher_file() {
             teacher_file::read(path, &inputs, &prepared.schema, &settings.data)?
@@ -179,13 +179,6 @@ impl Lessons {
         let logits = self.logits.as_slice::<f32>().unwrap_or_default().iter();
         let hash = logits.fold(0, |hash, logit| combine(hash, logit.to_bits().into()));
         format!("{hash:016x}")
-    }
-}
-
-fn input(example: &Example) -> Input {
-    Input {
-        text: example.text.clone(),
-        text_pair: example.text_pair.clone(),
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Diagnosis, EncodedExample, Evaluation, Event, Lessons, Outcome, Trai
 use crate::data::{
     CleanOptions, CleanReport, ColumnRequest, ConflictPolicy, Dataset, Example, Input, LabelMap, LabelSchema, Leak,
     LoadReport, ReadOptions, Records, SchemaSource, Split, SplitOptions, Target, clean, keep_together, label_counts,
-    leaks, normalize, share_of, split,
+    leaks, read_inputs, share_of, split,
 };
 use crate::decision::Decision;
 use crate::evaluation::page::sections;
@@ -26,7 +26,7 @@ use crate::hub::local_model;
 use crate::metrics::{Bootstrap, Metrics};
 use crate::model::{EncoderFolder, Freezing, HeadSource, LoadNotes, Model, Precision};
 use crate::report::Page;
-use crate::settings::{DataSettings, ScratchSettings, Settings};
+use crate::settings::{ScratchSettings, Settings};
 use crate::tokens::{Tokenizer, Truncation};
 
 /// The examples of a run.
@@ -143,7 +143,14 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
     };
     let unlabelled = match settings.distillation.as_ref().and_then(|it| it.unlabelled.as_deref()) {
         None => Vec::new(),
-        Some(path) => read_texts(path, data)?,
+        Some(path) => {
+            let read = ReadOptions {
+                split: Some("train".to_owned()),
+                ..data.read_options()
+            };
+            let inputs = read_inputs(path, &read, ColumnRequest::default(), &data.columns().of_one_text())?;
+            inputs.iter().map(|input| input.normalized(&data.normalize)).collect()
+        }
     };
     let leaks = leaks(&[
         ("train", &parts.train),
@@ -159,31 +166,6 @@ pub fn prepare(settings: &Settings) -> Result<Prepared, TrainError> {
     })
 }
 
-/// The texts of a file without labels, from the columns that the training data has if they are there.
-fn read_texts(path: &Path, data: &DataSettings) -> Result<Vec<Input>, TrainError> {
-    let read = ReadOptions {
-        split: Some("train".to_owned()),
-        ..data.read_options()
-    };
-    let mut records = Records::open(path, &read)?;
-    let mut known = data.columns();
-    if known.text.len() > 1 {
-        known.text.clear();
-    }
-    let columns = ColumnRequest::default()
-        .or_known(&known, &records)
-        .resolve_inputs(&records)?;
-    let changed = |text: String| normalize(&text, &data.normalize).into_owned();
-    let mut inputs = Vec::new();
-    while let Some(record) = records.next().transpose()? {
-        inputs.extend(columns.read(&record, &records)?.map(|input| Input {
-            text: changed(input.text),
-            text_pair: input.text_pair.map(changed),
-        }));
-    }
-    Ok(inputs)
-}
-
 /// Tokenizes examples.
 ///
 /// # Errors
@@ -193,11 +175,7 @@ pub fn encode_examples(
     examples: &[Example],
     truncation: Truncation,
 ) -> Result<Vec<EncodedExample>, TrainError> {
-    let input = |example: &Example| Input {
-        text: example.text.clone(),
-        text_pair: example.text_pair.clone(),
-    };
-    let inputs: Vec<Input> = examples.iter().map(input).collect();
+    let inputs: Vec<Input> = examples.iter().map(Input::from).collect();
     let encoded = tokenizer.encode_all(&inputs, truncation)?;
     let targets = examples.iter().map(|example| example.target.clone());
     Ok(encoded

@@ -7,8 +7,7 @@ use serde_json::Value;
 
 use super::distillation::{TeacherError, of_names, other_labels};
 use crate::data::{
-    ColumnRequest, Input, InputColumns, LabelSchema, Place, ReadOptions, Record, Records, Task, listed, normalize,
-    shortened,
+    ColumnRequest, Input, InputColumns, LabelSchema, Place, ReadOptions, Record, Records, Task, listed, shortened,
 };
 use crate::settings::DataSettings;
 
@@ -84,11 +83,8 @@ fn text(
     records: &Records,
     data: &DataSettings,
 ) -> Result<Option<Input>, TeacherError> {
-    let changed = |text: String| normalize(&text, &data.normalize).into_owned();
-    Ok(columns.read(record, records)?.map(|input| Input {
-        text: changed(input.text),
-        text_pair: input.text_pair.map(changed),
-    }))
+    let input = columns.read(record, records)?;
+    Ok(input.map(|input| input.normalized(&data.normalize)))
 }
 
 /// Where a file has its answers.

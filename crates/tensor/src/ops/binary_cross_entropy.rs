@@ -5,8 +5,9 @@
 //! −(w if t is 1) (1 − q)^γ ln q (Lin et al. 2017). Gradients: (1 − t + w t) p − w t, and ± f′(q) q (1 − q) for f(q) = −(1 − q)^γ ln q.
 
 use super::cross_entropy::{Emphasis, focal};
+use super::loss::{loss_of, negative_log_sigmoid, sigmoid};
 use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::{Error, Real, Result, Tape, Var};
 
 const NAME: &str = "binary_cross_entropy_with_logits";
 
@@ -43,38 +44,28 @@ fn run<T: Real>(tape: &Tape, logits: &Var, targets: &[f32], emphasis: Emphasis<'
     let elements = values.iter().zip(targets).enumerate();
     let costs = elements.map(|(index, (&x, &target))| cost(x, target.into(), index % labels, emphasis));
     let (costs, slopes): (Vec<f64>, Vec<f64>) = costs.map(|[cost, slope]| (cost, slope)).unzip();
-    let loss = costs.into_iter().sum::<f64>() / normalizer;
-    Ok(tape.push(Tensor::scalar(T::from_f64(loss)), &[logits], || {
-        let (shape, logits) = (logits.value().shape().to_vec(), logits.destination());
-        move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            let factor = gradient.to_f64_vec()[0] / normalizer;
-            let values = slopes.iter().map(|slope| T::from_f64(slope * factor)).collect();
-            gradients.add::<T>(&logits, Tensor::from_vec(values, &shape)?);
-            Ok(())
-        }
-    }))
+    loss_of::<T>(tape, logits, costs.into_iter().sum(), slopes, normalizer)
 }
 
 /// What an element costs, and its gradient.
 fn cost(x: f64, target: f64, label: usize, emphasis: Emphasis<'_>) -> [f64; 2] {
     let weight = emphasis.weight(label);
-    // −ln σ(x)
-    let softplus = |x: f64| (-x).max(0.0) + (-x.abs()).exp().ln_1p();
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     if emphasis.focal_gamma > 0.0 {
         let (sign, weight) = if target > 0.5 { (1.0, weight) } else { (-1.0, 1.0) };
         let (q, rest) = (sigmoid(sign * x), sigmoid(-sign * x));
-        let [loss, slope] = focal(q, -softplus(sign * x), emphasis.focal_gamma);
+        let [loss, slope] = focal(q, -negative_log_sigmoid(sign * x), emphasis.focal_gamma);
         return [weight * loss, sign * weight * slope * rest];
     }
     let target = target * (1.0 - emphasis.label_smoothing) + emphasis.label_smoothing / 2.0;
     let (yes, no) = (weight * target, 1.0 - target);
-    [yes * softplus(x) + no * softplus(-x), (yes + no) * sigmoid(x) - yes]
+    let cost = yes * negative_log_sigmoid(x) + no * negative_log_sigmoid(-x);
+    [cost, (yes + no) * sigmoid(x) - yes]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::ops::testing::{check, normal};
 
     #[test]

@@ -5,8 +5,9 @@
 //! Detection). Gradients: with a_c what −ln p_c is multiplied by, p_j Σ_c a_c − a_j; and w_y f′(p_y) p_y (1_{j=y} − p_j) for
 //! f(p) = −(1 − p)^γ ln p.
 
+use super::loss::loss_of;
 use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::{Error, Real, Result, Tape, Var};
 
 const NAME: &str = "cross_entropy";
 
@@ -88,24 +89,13 @@ fn run<T: Real>(tape: &Tape, logits: &Var, classes: &[u32], emphasis: Emphasis<'
         });
     }
     emphasis.check(NAME, labels)?;
-    // Batches have few rows of few labels: f64 costs nothing here and keeps the loss of a confident model exact.
     let mut slopes = logits.value().to_f64_vec();
     let loss: f64 = slopes
         .chunks_exact_mut(labels)
         .zip(classes)
         .map(|(row, &class)| cost(row, class as usize, emphasis))
         .sum();
-    Ok(
-        tape.push(Tensor::scalar(T::from_f64(loss / normalizer)), &[logits], || {
-            let logits = logits.destination();
-            move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-                let factor = gradient.to_f64_vec()[0] / normalizer;
-                let values = slopes.iter().map(|slope| T::from_f64(slope * factor)).collect();
-                gradients.add::<T>(&logits, Tensor::from_vec(values, &[batch, labels])?);
-                Ok(())
-            }
-        }),
-    )
+    loss_of::<T>(tape, logits, loss, slopes, normalizer)
 }
 
 /// What a row costs; its logits are replaced by the gradient.
@@ -157,6 +147,7 @@ fn cost(row: &mut [f64], class: usize, emphasis: Emphasis<'_>) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::ops::testing::{check, normal};
 
     #[test]

@@ -4,8 +4,9 @@
 //! `soft_binary_cross_entropy`: with p = σ(t / T), an element costs T² (−p ln σ(x / T) − (1 − p) ln (1 − σ(x / T))). Gradient: T (σ(x / T) − p).
 //! T² keeps gradients as large as they are at T = 1.
 
+use super::loss::{loss_of, negative_log_sigmoid, sigmoid};
 use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::{Error, Real, Result, Tape, Var};
 
 /// What rows of logits cost beside a teacher's where one label is right, divided by `normalizer`: for a mean the number of rows of the whole
 /// batch, so that the losses of its parts add up.
@@ -57,22 +58,11 @@ fn run<T: Real>(
         let expected = format_args!("{} values", batch * labels);
         return Err(Error::shape(name, "teacher", &[teacher.len()], expected));
     }
-    // As for any loss: few numbers, so f64 costs nothing.
     let mut slopes = logits.value().to_f64_vec();
     let width = labels.max(1);
     let rows = slopes.chunks_exact_mut(width).zip(teacher.chunks_exact(width));
     let loss: f64 = rows.map(|(row, teacher)| cost(row, teacher)).sum();
-    Ok(
-        tape.push(Tensor::scalar(T::from_f64(loss / normalizer)), &[logits], || {
-            let logits = logits.destination();
-            move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-                let factor = gradient.to_f64_vec()[0] / normalizer;
-                let values = slopes.iter().map(|slope| T::from_f64(slope * factor)).collect();
-                gradients.add::<T>(&logits, Tensor::from_vec(values, &[batch, labels])?);
-                Ok(())
-            }
-        }),
-    )
+    loss_of::<T>(tape, logits, loss, slopes, normalizer)
 }
 
 /// What a row costs; its logits are replaced by the gradient.
@@ -103,16 +93,15 @@ fn log_softmax(row: &mut [f64]) {
 
 /// −σ(t) ln σ(x) − (1 − σ(t)) ln (1 − σ(x)), and its derivative by x.
 fn binary(x: f64, t: f64) -> [f64; 2] {
-    // −ln σ(x)
-    let softplus = |x: f64| (-x).max(0.0) + (-x.abs()).exp().ln_1p();
-    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let p = sigmoid(t);
-    [p * softplus(x) + sigmoid(-t) * softplus(-x), sigmoid(x) - p]
+    let cost = p * negative_log_sigmoid(x) + sigmoid(-t) * negative_log_sigmoid(-x);
+    [cost, sigmoid(x) - p]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Tensor;
     use crate::ops::testing::{check, normal};
 
     const TEACHER: [f32; 6] = [2.0, -1.0, 0.5, -3.0, 0.0, 4.0];

@@ -1,7 +1,8 @@
 //! `mean_squared_error`: Σ (x − t)² / normaliser. Gradient: 2 (x − t) / normaliser.
 
+use super::loss::loss_of;
 use crate::ops::with_real;
-use crate::{Error, Real, Result, Tape, Tensor, Var};
+use crate::{Error, Real, Result, Tape, Var};
 
 const NAME: &str = "mean_squared_error";
 
@@ -27,28 +28,11 @@ fn run<T: Real>(tape: &Tape, input: &Var, targets: &[f32], normalizer: f64) -> R
             format_args!("{} values", values.len()),
         ));
     }
-    let differences: Vec<f64> = values
-        .iter()
-        .zip(targets)
-        .map(|(&x, &t)| x.to_f64() - t as f64)
-        .collect();
-    let loss = differences
-        .iter()
-        .map(|difference| difference * difference)
-        .sum::<f64>()
-        / normalizer;
-    Ok(tape.push(Tensor::scalar(T::from_f64(loss)), &[input], || {
-        let (shape, input) = (input.value().shape().to_vec(), input.destination());
-        move |gradient: Tensor, gradients: &mut crate::Gradients<'_>| {
-            let factor = 2.0 * gradient.to_f64_vec()[0] / normalizer;
-            let values = differences
-                .iter()
-                .map(|difference| T::from_f64(difference * factor))
-                .collect();
-            gradients.add::<T>(&input, Tensor::from_vec(values, &shape)?);
-            Ok(())
-        }
-    }))
+    let differences = values.iter().zip(targets).map(|(&x, &t)| x.to_f64() - t as f64);
+    let differences: Vec<f64> = differences.collect();
+    let cost = differences.iter().map(|difference| difference * difference).sum();
+    let slopes = differences.iter().map(|difference| 2.0 * difference).collect();
+    loss_of::<T>(tape, input, cost, slopes, normalizer)
 }
 
 #[cfg(test)]

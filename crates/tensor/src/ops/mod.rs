@@ -17,6 +17,7 @@ mod head_norm;
 mod heads;
 mod kl_divergence;
 mod linear;
+mod loss;
 mod low_rank;
 mod mean_squared_error;
 mod norm;
