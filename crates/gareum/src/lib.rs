@@ -8,6 +8,7 @@
 //! - [`train`]: the loop, its checkpoints, and a whole run from settings to a model directory.
 //! - [`predict`]: a saved model on new texts; [`decision`]: from its logits to labels.
 //! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
+//! - [`chain`]: keywords and the sentiment of each, by two models one behind the other.
 //! - [`comparison`]: several models on the same rows.
 //! - [`compress`]: smaller models that do the same, behind a gate.
 //! - [`export`]: models as ONNX files, for runtimes elsewhere.
@@ -20,6 +21,7 @@
 
 pub mod baseline;
 pub mod bench;
+pub mod chain;
 pub mod comparison;
 pub mod compress;
 pub mod data;

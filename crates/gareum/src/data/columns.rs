@@ -47,7 +47,7 @@ const TEXTS: [&[&str]; 3] = [
 
 const LABELS: [&[&str]; 4] = [
     &["label", "labels", "라벨", "레이블"],
-    &["gold_label", "is_duplicate"],
+    &["gold_label", "is_duplicate", "aspects"],
     &[
         "category",
         "intent",
@@ -78,6 +78,9 @@ pub struct ColumnRequest {
     pub label: Vec<String>,
     /// What separates the labels of one row, such as `,` in `2,3`. Default: see `Dataset::load`.
     pub label_separator: Option<String>,
+    /// Whether the label columns hold polarities: one column for each keyword, in which a row says what it feels about it; nothing, or 0, if it does not
+    /// speak of it.
+    pub polarities: bool,
     /// The column whose equal values keep rows together when the data is split. Never detected.
     pub group: Option<String>,
 }
@@ -107,6 +110,8 @@ pub enum LabelColumns {
     Single(usize),
     /// One 0/1 column for each label; the columns' names are the labels'.
     Indicators(Vec<usize>),
+    /// One column of polarities for each keyword; a label is the column's name with the value behind it.
+    Polarities(Vec<usize>),
 }
 
 /// Positions of the columns of a file to predict on: no label needed.
@@ -156,6 +161,7 @@ impl ColumnRequest {
         };
         let label = match named(&self.label, "label")?.as_slice() {
             [] => None,
+            positions if self.polarities => Some(LabelColumns::Polarities(positions.to_vec())),
             [position] => Some(LabelColumns::Single(*position)),
             positions => Some(LabelColumns::Indicators(positions.to_vec())),
         };
@@ -262,7 +268,7 @@ impl LabelColumns {
     pub fn positions(&self) -> &[usize] {
         match self {
             Self::Single(position) => std::slice::from_ref(position),
-            Self::Indicators(positions) => positions,
+            Self::Indicators(positions) | Self::Polarities(positions) => positions,
         }
     }
 }

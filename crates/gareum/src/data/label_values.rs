@@ -1,6 +1,6 @@
 //! Labels as they stand in a file, the schema they imply, and the ids they get.
 //!
-//! A value is a string, an integer, a float, a boolean, a list of these, or a row of 0/1 columns. Blanks around labels are trimmed. Null, the
+//! A value is a string, an integer, a float, a boolean, a list of these or of aspects (see [`aspect`]), or a row of 0/1 columns or of polarities. Blanks around labels are trimmed. Null, the
 //! empty string and `NaN` mean that the label is missing.
 //!
 //! The task, where none is asked for: lists and 0/1 columns are multi-label; a column of integers (also written `1.0`) is single-label; a
@@ -119,6 +119,26 @@ impl RawLabel {
         Ok((!missing).then_some(Self::Many(names)))
     }
 
+    /// The labels in a row of polarities, each with the position of its column; `Err` holds the position of what is none.
+    pub fn read_polarities<'a>(
+        cells: impl Iterator<Item = (usize, &'a Value)>,
+        name_of: impl Fn(usize) -> String,
+    ) -> Result<Self, usize> {
+        let mut aspects = Vec::new();
+        for (position, value) in cells {
+            let polarity = match value {
+                Value::Null => continue,
+                Value::Array(_) | Value::Object(_) => return Err(position),
+                Value::String(text) => Atom::new(text),
+                other => Atom::new(&other.to_string()),
+            };
+            if !is_missing(&polarity.text) && polarity.number != Some(0.0) {
+                aspects.push(Atom::new(&aspect(&name_of(position), &polarity.canonical())));
+            }
+        }
+        Ok(Self::Many(aspects))
+    }
+
     /// The number that a single label is.
     pub fn number(&self) -> Option<f64> {
         match self {
@@ -164,8 +184,41 @@ fn atom_of(value: &Value) -> Result<Atom, &'static str> {
     match value {
         Value::String(text) => Ok(Atom::new(text)),
         Value::Bool(_) | Value::Number(_) => Ok(Atom::new(&value.to_string())),
+        Value::Object(keys) => {
+            let atom = |names: [&str; 5]| {
+                let value = names.iter().find_map(|name| keys.get(*name))?;
+                (!value.is_array() && !value.is_object() && !value.is_null()).then(|| atom_of(value).ok())?
+            };
+            match (atom(KEYWORD_KEYS), atom(POLARITY_KEYS)) {
+                (Some(keyword), Some(polarity)) if !keyword.text.is_empty() && !polarity.text.is_empty() => {
+                    Ok(Atom::new(&aspect(&keyword.text, &polarity.canonical())))
+                }
+                _ => Err("expected objects with a `keyword` (or `category`) and a `sentiment` (or `polarity`)"),
+            }
+        }
         _ => Err("expected names or numbers in the list"),
     }
+}
+
+/// What the keys of an aspect are called.
+const KEYWORD_KEYS: [&str; 5] = ["keyword", "category", "aspect", "키워드", "속성"];
+const POLARITY_KEYS: [&str; 5] = ["sentiment", "polarity", "label", "감정", "극성"];
+
+/// The name of a keyword with what is felt about it: `배송 부정`, as people write it into a column.
+pub(crate) fn aspect(keyword: &str, polarity: &str) -> String {
+    // The polarity is what stands behind the last blank.
+    format!(
+        "{} {}",
+        keyword.trim(),
+        polarity.trim().replace(char::is_whitespace, "_")
+    )
+}
+
+/// Keyword and polarity of an [`aspect`].
+pub(crate) fn keyword_and_polarity(aspect: &str) -> Option<(&str, &str)> {
+    let (keyword, polarity) = aspect.rsplit_once(char::is_whitespace)?;
+    let keyword = keyword.trim_end();
+    (!keyword.is_empty() && !polarity.is_empty()).then_some((keyword, polarity))
 }
 
 /// A list written into a string, `["a", "b"]` or Python's `['a', 'b']`.

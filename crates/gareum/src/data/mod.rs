@@ -45,7 +45,7 @@ pub(crate) use columns::FoundColumns;
 pub(crate) use dataset::{label_counts, raw_label};
 pub(crate) use encoding::{decoded, encoding_of};
 pub(crate) use error::{listed, shortened};
-pub(crate) use label_values::{LabelIndex, RawLabel, infer};
+pub(crate) use label_values::{LabelIndex, RawLabel, aspect, infer, keyword_and_polarity};
 pub(crate) use leakage::{keep_together, same_text_key};
 pub(crate) use normalize::invisible_characters;
 #[cfg(test)]

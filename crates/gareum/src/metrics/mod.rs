@@ -10,6 +10,7 @@ use crate::data::Task;
 
 mod accuracy;
 mod agreement;
+mod aspects;
 mod bootstrap;
 mod calibration;
 mod confusion_matrix;
@@ -29,6 +30,7 @@ mod table;
 
 pub use accuracy::{accuracy, hamming_loss, log_loss, top_k_accuracy};
 pub use agreement::{balanced_accuracy, cohen_kappa, matthews_corrcoef};
+pub use aspects::{AspectMetrics, AspectRow, KeywordScores};
 pub use bootstrap::{Bootstrap, Difference, Interval, Intervals, Resampled};
 pub use calibration::{
     RELIABILITY_BINS, ReliabilityBin, brier_score_loss, expected_calibration_error, multi_label_brier_score_loss,

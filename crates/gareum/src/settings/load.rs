@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::Settings;
@@ -65,29 +66,13 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names file, key, value and the nearest known key.
     pub fn load(path: Option<&Path>, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
-        let mut table = Table::new();
-        if let Some(path) = path {
-            let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Read {
-                path: path.to_owned(),
-                reason: error.to_string(),
-            })?;
-            let parsed: Self = toml::from_str(&text).map_err(|error| {
-                let place = match error.span() {
-                    Some(span) => format!("{}:{}", path.display(), text[..span.start].matches('\n').count() + 1),
-                    None => path.display().to_string(),
-                };
-                match parse_error(place, error.message()) {
-                    SettingsError::Parse { place, message, .. } if path.extension().is_none_or(|e| e != "toml") => {
-                        let hint = format!("\nhint: {NOT_SETTINGS}");
-                        SettingsError::Parse { place, message, hint }
-                    }
-                    error => error,
-                }
-            })?;
-            let parsed = parsed.relative_to(path.parent().unwrap_or(Path::new("")));
-            table = Table::try_from(&parsed)
-                .map_err(|error| parse_error(path.display().to_string(), &error.to_string()))?;
-        }
+        let table = match path {
+            None => Table::new(),
+            Some(path) => {
+                let parsed: Self = read(path)?;
+                parsed.relative_to(path.parent().unwrap_or(Path::new(""))).to_table()?
+            }
+        };
         Self::overridden(table, overrides)
     }
 
@@ -96,8 +81,20 @@ impl Settings {
     /// # Errors
     /// [`SettingsError`] names key, value and the nearest known key.
     pub fn with(&self, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
-        let table = Table::try_from(self).map_err(|error| parse_error("settings".to_owned(), &error.to_string()))?;
-        Self::overridden(table, overrides)
+        Self::overridden(self.to_table()?, overrides)
+    }
+
+    /// Settings as they stand in a file.
+    pub(super) fn to_table(&self) -> Result<Table, SettingsError> {
+        Table::try_from(self).map_err(|error| parse_error("settings".to_owned(), &error.to_string()))
+    }
+
+    /// What stands in a file, or a part of one, as settings in their ranges.
+    pub(super) fn from_table(table: Table, place: &str) -> Result<Self, SettingsError> {
+        let settings =
+            Self::deserialize(Value::Table(table)).map_err(|error| parse_error(place.to_owned(), error.message()))?;
+        settings.check()?;
+        Ok(settings)
     }
 
     fn overridden(mut table: Table, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
@@ -113,10 +110,7 @@ impl Settings {
             Self::deserialize(Value::Table(table.clone()))
                 .map_err(|error| parse_error(format!("{key} = {value}"), error.message()))?;
         }
-        let settings = Self::deserialize(Value::Table(table))
-            .map_err(|error| parse_error("settings".to_owned(), error.message()))?;
-        settings.check()?;
-        Ok(settings)
+        Self::from_table(table, "settings")
     }
 
     /// Splits `key=value`; the value is TOML, or else a plain string.
@@ -137,7 +131,7 @@ impl Settings {
         ))
     }
 
-    fn relative_to(mut self, directory: &Path) -> Self {
+    pub(super) fn relative_to(mut self, directory: &Path) -> Self {
         let files = [
             &mut self.data.train,
             &mut self.data.validation,
@@ -173,6 +167,27 @@ impl Settings {
     }
 }
 
+/// What a file says.
+pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError> {
+    let text = std::fs::read_to_string(path).map_err(|error| SettingsError::Read {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })?;
+    toml::from_str(&text).map_err(|error| {
+        let place = match error.span() {
+            Some(span) => format!("{}:{}", path.display(), text[..span.start].matches('\n').count() + 1),
+            None => path.display().to_string(),
+        };
+        match parse_error(place, error.message()) {
+            SettingsError::Parse { place, message, .. } if path.extension().is_none_or(|e| e != "toml") => {
+                let hint = format!("\nhint: {NOT_SETTINGS}");
+                SettingsError::Parse { place, message, hint }
+            }
+            error => error,
+        }
+    })
+}
+
 /// Puts a value under a dotted key, making tables on the way.
 pub(super) fn insert(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
@@ -191,7 +206,7 @@ pub(super) fn insert(table: &mut Table, key: &str, value: Value) {
 }
 
 /// Says serde's message in our words, and adds the nearest known key if it is about an unknown one.
-fn parse_error(place: String, message: &str) -> SettingsError {
+pub(super) fn parse_error(place: String, message: &str) -> SettingsError {
     // serde: unknown field `epoch`, expected one of `epochs`, `batch_size`, ...
     let mut names = message.split('`').skip(1).step_by(2);
     let found = names.next().unwrap_or_default();

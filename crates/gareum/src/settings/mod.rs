@@ -1,6 +1,7 @@
 //! `gareum.toml`: one struct a concern, unknown keys refused, defaults written down. Flags and `--set` change the same
 //! values (`load.rs`); what results is saved with the model.
 
+mod chain;
 mod check;
 mod decision;
 mod distillation;
@@ -21,6 +22,7 @@ use crate::model::{LoadOptions, Precision};
 use crate::tokens::{Truncation, TruncationStrategy};
 use crate::train::Schedule;
 
+pub use chain::{ChainKind, ChainSettings, Part, Parts};
 pub use decision::{DecisionSettings, ThresholdObjective};
 pub use distillation::DistillationSettings;
 pub use ini::{FromIni, IniError};
@@ -178,6 +180,9 @@ pub struct DataSettings {
     /// Column of the label, or a list of 0/1 columns. Default: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<OneOrMany>,
+    /// Whether the label columns hold polarities, one column for each keyword (`-1`, `positive`, ...; empty or 0 where a text does not speak of it): a
+    /// label is then a keyword with its polarity, such as `배송 부정`. Default false.
+    pub polarities: bool,
     /// What separates several labels in one value, such as `,` in `2,3`. Default: detected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label_separator: Option<String>,
@@ -226,6 +231,7 @@ impl Default for DataSettings {
             stack: false,
             text_pair: None,
             label: None,
+            polarities: false,
             label_separator: None,
             label_map: None,
             group: None,
@@ -272,6 +278,7 @@ impl DataSettings {
             text_pair: self.text_pair.clone(),
             label: OneOrMany::names(self.label.as_ref()),
             label_separator: self.label_separator.clone(),
+            polarities: self.polarities,
             group: self.group.clone(),
         }
     }
