@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
+use gareum::chain::Chain;
 use gareum::data::{Dataset, Records, Task};
 use gareum::evaluation::{Judged, length_slices};
 use gareum::files;
@@ -12,7 +13,7 @@ use gareum::predict::{Description, Prediction, Predictor};
 use gareum::train::{encode_examples, evaluate};
 use serde_json::{Value, json};
 
-use super::predictions::Output;
+use super::predictions::{Output, added_columns, added_values};
 use super::{check_output, hub, labelled, report, say_precision, write_pages};
 use crate::arguments::{Common, Evaluate};
 use crate::failure::Usage;
@@ -34,6 +35,9 @@ pub fn run(command: &Evaluate, common: &Common) -> anyhow::Result<ExitCode> {
     }
     hub::dataset(&command.data, SPLIT, common)?;
     let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
+    if Chain::is_at(&model) {
+        return super::chain::evaluate(command, &model, common);
+    }
     let predictor = Predictor::load_with_base(&model, command.base.as_deref(), command.precision.into())?;
     let records = labelled::open(&command.data, &command.columns, SPLIT)?;
     let slice_positions = slice_positions(command, &records)?;
@@ -122,7 +126,7 @@ fn second_reading(
     let truth = super::predictions::free_name(TRUTH, &columns);
     columns.push(truth);
     let mut output = path
-        .map(|path| Output::open(path, &columns, predictor, display))
+        .map(|path| Output::open(path, &columns, added_columns(predictor), display))
         .transpose()?;
     let schema = predictor.schema();
     let mut rows = dataset.examples.iter().zip(predictions).peekable();
@@ -139,7 +143,7 @@ fn second_reading(
                     Task::Regression => json!(example.target.value()),
                 };
                 let row: Vec<Value> = record.values.iter().cloned().chain([truth]).collect();
-                output.write(&row, Some((prediction.columns(schema, None), prediction.abstained)))?;
+                output.write(&row, &added_values(predictor, prediction, None))?;
             }
         }
     }

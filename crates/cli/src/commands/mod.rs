@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod calibrate;
+mod chain;
 pub mod compare;
 pub mod compress;
 mod corpus;
@@ -138,6 +139,11 @@ fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
         "--text is given {} times\nhint: with --stack each of these columns makes an example of its own",
         texts.len()
     )))
+}
+
+/// Columns that a text takes in a terminal.
+fn width(text: &str) -> usize {
+    unicode_width::UnicodeWidthStr::width(text)
 }
 
 /// Says what a model computes in.

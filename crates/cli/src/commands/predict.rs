@@ -1,18 +1,21 @@
 //! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file. One thread
 //! reads and tokenizes a chunk while the one before is predicted and written.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
+use gareum::chain::Chain;
 use gareum::data::{ColumnRequest, Input, InputColumns, ReadOptions, Record, Records};
 use gareum::predict::Predictor;
 use gareum::tokens::Encoded;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::predictions::Output;
+use super::chain::ADDED;
+use super::predictions::{Output, added_columns, added_values};
 use super::{hub, say_precision};
 use crate::arguments::{Common, Predict};
 use crate::progress::Display;
@@ -24,8 +27,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
     hub::dataset(&command.input, "test", common)?;
     let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
-    let predictor = Predictor::load_with_base(&model, command.base.as_deref(), command.precision.into())?;
-    let predictor = Arc::new(predictor);
+    let scorer = Arc::new(Scorer::load(command, &model)?);
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         split: Some("test".to_owned()),
@@ -40,27 +42,24 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         text_pair: command.columns.text_pair.clone(),
         ..ColumnRequest::default()
     };
-    let mut known = predictor.known_columns();
-    if known.text.len() > 1 {
-        known.text.clear();
-    }
+    let known = scorer.known_columns().of_one_text();
     let columns = request.or_known(&known, &records).resolve_inputs(&records)?;
-    let mut output = Output::open(&command.output, records.columns(), &predictor, display)?;
-    say_precision(display, &predictor);
+    let mut output = Output::open(&command.output, records.columns(), scorer.added_columns(), display)?;
+    say_precision(display, scorer.first());
     let bar = display.rows(None);
     let (mut done, mut missing, mut abstained) = (0u64, 0u64, 0u64);
-    let (chunks, reader) = read_ahead(records, columns, Arc::clone(&predictor));
+    let (chunks, reader) = read_ahead(records, columns, Arc::clone(&scorer));
     for chunk in chunks {
         let Chunk { rows, texts } = chunk?;
-        let mut predictions = predictor.predict_encoded(&texts, &mut |_| ())?.into_iter();
+        let mut scored = scorer.score(&texts, command.top_k)?.into_iter();
         done += rows.len() as u64;
         for Row { record, has_text } in &rows {
             // A row without text stays in its place, without a label.
-            let prediction = has_text.then(|| predictions.next()).flatten();
-            missing += u64::from(prediction.is_none());
-            abstained += u64::from(prediction.as_ref().is_some_and(|prediction| prediction.abstained));
-            let columns = prediction.map(|it| (it.columns(predictor.schema(), command.top_k), it.abstained));
-            output.write(&record.values, columns)?;
+            let scored = has_text.then(|| scored.next()).flatten();
+            missing += u64::from(scored.is_none());
+            abstained += u64::from(scored.as_ref().is_some_and(|scored| scored.abstained));
+            let added = scored.map_or(Vec::new(), |scored| scored.added);
+            output.write(&record.values, &added)?;
         }
         output.flush()?;
         bar.set_position(done);
@@ -86,7 +85,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
                 "rows": done,
                 "rows_without_text": missing,
                 "rows_abstained": abstained,
-                "precision": predictor.precision(),
+                "precision": scorer.first().precision(),
             });
             println!("{}", serde_json::to_string_pretty(&report).context("report")?);
         }
@@ -94,11 +93,98 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// What rows are scored by.
+enum Scorer {
+    Model(Box<Predictor>),
+    Chain(Box<Chain>),
+}
+
+/// Texts on their way.
+struct Texts {
+    inputs: Vec<Input>,
+    /// Empty for a chain, whose second model reads other texts than the first.
+    encoded: Vec<Encoded>,
+}
+
+/// What is written behind a row.
+struct Scored {
+    added: Vec<Value>,
+    abstained: bool,
+}
+
+impl Scorer {
+    fn load(command: &Predict, model: &Path) -> anyhow::Result<Self> {
+        let precision = command.precision.into();
+        Ok(match Chain::is_at(model) {
+            true => Self::Chain(Box::new(Chain::load(model, precision)?)),
+            false => Self::Model(Box::new(Predictor::load_with_base(
+                model,
+                command.base.as_deref(),
+                precision,
+            )?)),
+        })
+    }
+
+    /// The model that reads texts as they are.
+    fn first(&self) -> &Predictor {
+        match self {
+            Self::Model(predictor) => predictor,
+            Self::Chain(chain) => chain.first(),
+        }
+    }
+
+    fn known_columns(&self) -> ColumnRequest {
+        match self {
+            Self::Model(predictor) => predictor.known_columns(),
+            Self::Chain(chain) => chain.known_columns(),
+        }
+    }
+
+    fn added_columns(&self) -> &'static [&'static str] {
+        match self {
+            Self::Model(predictor) => added_columns(predictor),
+            Self::Chain(_) => &ADDED,
+        }
+    }
+
+    fn prepare(&self, inputs: Vec<Input>) -> anyhow::Result<Texts> {
+        let encoded = match self {
+            Self::Model(predictor) => predictor.encode(&inputs)?,
+            Self::Chain(_) => Vec::new(),
+        };
+        Ok(Texts { inputs, encoded })
+    }
+
+    fn score(&self, texts: &Texts, top_k: Option<usize>) -> anyhow::Result<Vec<Scored>> {
+        Ok(match self {
+            Self::Model(predictor) => {
+                let predictions = predictor.predict_encoded(&texts.encoded, &mut |_| ())?;
+                let scored = predictions.iter().map(|prediction| Scored {
+                    added: added_values(predictor, prediction, top_k),
+                    abstained: prediction.abstained,
+                });
+                scored.collect()
+            }
+            Self::Chain(chain) => {
+                let predictions = chain.predict(&texts.inputs, &mut |_| ())?;
+                let scored = predictions.iter().map(|prediction| {
+                    let columns = chain.columns(prediction);
+                    Scored {
+                        added: vec![columns.label.into(), columns.aspects.into(), columns.keywords.into()],
+                        abstained: prediction.keywords.abstained,
+                    }
+                });
+                scored.collect()
+            }
+        })
+    }
+}
+
 /// Rows that are predicted and written together.
 struct Chunk {
     rows: Vec<Row>,
-    /// The tokens of the rows with text.
-    texts: Vec<Encoded>,
+    /// The rows with text.
+    texts: Texts,
 }
 
 struct Row {
@@ -112,12 +198,12 @@ struct Row {
 fn read_ahead(
     mut records: Records,
     columns: InputColumns,
-    predictor: Arc<Predictor>,
+    scorer: Arc<Scorer>,
 ) -> (Receiver<anyhow::Result<Chunk>>, JoinHandle<()>) {
     let (sender, receiver) = sync_channel(1);
     let thread = std::thread::spawn(move || {
         loop {
-            let chunk = read_chunk(&mut records, &columns, &predictor);
+            let chunk = read_chunk(&mut records, &columns, &scorer);
             let is_last = !matches!(&chunk, Ok(Some(_)));
             let is_unwanted = chunk.transpose().is_some_and(|chunk| sender.send(chunk).is_err());
             if is_last || is_unwanted {
@@ -129,7 +215,7 @@ fn read_ahead(
 }
 
 /// `None` at the end.
-fn read_chunk(records: &mut Records, columns: &InputColumns, predictor: &Predictor) -> anyhow::Result<Option<Chunk>> {
+fn read_chunk(records: &mut Records, columns: &InputColumns, scorer: &Scorer) -> anyhow::Result<Option<Chunk>> {
     let chunk = records.by_ref().take(CHUNK_ROWS).collect::<Result<Vec<Record>, _>>()?;
     if chunk.is_empty() {
         return Ok(None);
@@ -143,6 +229,6 @@ fn read_chunk(records: &mut Records, columns: &InputColumns, predictor: &Predict
         });
         inputs.extend(input);
     }
-    let texts = predictor.encode(&inputs)?;
+    let texts = scorer.prepare(inputs)?;
     Ok(Some(Chunk { rows, texts }))
 }

@@ -6,14 +6,29 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use gareum::files::temporary_name;
-use gareum::predict::{PredictionColumns, Predictor};
+use gareum::predict::{Prediction, Predictor};
 use serde_json::{Map, Value};
 
 use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::Display;
 
-/// The columns that are added to those of the input; the last only where the model may abstain.
-const ADDED: [&str; 4] = ["label", "score", "scores", "abstained"];
+/// The columns that a model adds to those of the input.
+pub fn added_columns(predictor: &Predictor) -> &'static [&'static str] {
+    match predictor.decision().abstain.is_off() {
+        true => &["label", "score", "scores"],
+        false => &["label", "score", "scores", "abstained"],
+    }
+}
+
+/// What stands in them.
+pub fn added_values(predictor: &Predictor, prediction: &Prediction, top_k: Option<usize>) -> Vec<Value> {
+    let columns = prediction.columns(predictor.schema(), top_k);
+    let mut values = vec![columns.label, columns.score.into(), columns.scores.into()];
+    if !predictor.decision().abstain.is_off() {
+        values.push(prediction.abstained.into());
+    }
+    values
+}
 
 /// Makes Ctrl-C take the half-written file along.
 fn remove_when_interrupted(temporary: PathBuf, display: Display) {
@@ -50,10 +65,8 @@ enum Format {
 }
 
 impl Output {
-    /// `columns` are those of the input; what is added gets another name where that is taken.
-    pub fn open(path: &Path, columns: &[String], predictor: &Predictor, display: Display) -> anyhow::Result<Self> {
-        let may_abstain = !predictor.decision().abstain.is_off();
-        let added = &ADDED[..if may_abstain { 4 } else { 3 }];
+    /// `columns` are those of the input; what is `added` gets another name where that is taken.
+    pub fn open(path: &Path, columns: &[String], added: &[&str], display: Display) -> anyhow::Result<Self> {
         let mut header = columns.to_vec();
         for name in added {
             let free = free_name(name, columns);
@@ -112,19 +125,10 @@ impl Output {
         })
     }
 
-    /// Writes a row; `prediction` holds its columns and whether the model abstained, and is `None` for a row without text.
-    pub fn write(&mut self, values: &[Value], prediction: Option<(PredictionColumns, bool)>) -> anyhow::Result<()> {
-        let added = match prediction {
-            None => [Value::Null, Value::Null, Value::Null, Value::Null],
-            Some((columns, abstained)) => [
-                columns.label,
-                columns.score.into(),
-                columns.scores.into(),
-                abstained.into(),
-            ],
-        };
-        // The header says whether there is a last one.
-        let values = values.iter().chain(&added).take(self.header.len());
+    /// Writes a row: the values of the input and those added, nothing for a row without text.
+    pub fn write(&mut self, values: &[Value], added: &[Value]) -> anyhow::Result<()> {
+        let values = values.iter().chain(added).chain(std::iter::repeat(&Value::Null));
+        let values = values.take(self.header.len());
         match &mut self.format {
             Format::JsonLines(file) => {
                 let row: Map<String, Value> = self.header.iter().cloned().zip(values.cloned()).collect();

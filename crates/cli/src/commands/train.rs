@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::bail;
-use gareum::settings::Settings;
+use gareum::settings::{ChainSettings, Settings};
 use gareum::train::{Prepared, RunOptions, RunReport};
 use toml::Value;
 
@@ -25,10 +25,13 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
         obey_standard_input(Arc::clone(&stop));
         stop
     });
-    let file = settings_file(&command.run, &["gareum.toml"], display);
+    let file = settings_file(&command.run, &["gareum.toml", ChainSettings::FILE], display);
     let mut overrides = overrides(&command.run)?;
     let output = command.output.as_ref().map(|path| path.display().to_string());
     overrides.extend(output.map(|path| ("output.dir".to_owned(), Value::String(path))));
+    if let Some(file) = file.as_deref().filter(|file| ChainSettings::is_chain(file)) {
+        return super::chain::train(command, &ChainSettings::load(Some(file), &overrides)?, common);
+    }
     let mut settings = Settings::load(file.as_deref(), &overrides)?;
     if settings.sweep.take().is_some() {
         display.note("the section [sweep] is for `gareum sweep`; this trains the settings beside it");
@@ -56,13 +59,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
         return super::dry_run::run(&settings, &prepared, resume.map(PathBuf::as_path), common);
     }
     let mut progress = TrainingProgress::new(display);
-    let stop = stop.unwrap_or_else(|| {
-        let last_act = match settings.train.save_total_limit {
-            0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
-            _ => "finishing the step and writing a checkpoint",
-        };
-        stop_flag(display, last_act)
-    });
+    let stop = stop.unwrap_or_else(|| stop_flag(display, last_act(&settings)));
     let options = RunOptions {
         resume: resume.map(PathBuf::as_path),
         stop: &stop,
@@ -75,6 +72,14 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     progress.finish();
     let report = result?;
     finish(display, common, &report)
+}
+
+/// What is still done after Ctrl-C.
+pub fn last_act(settings: &Settings) -> &'static str {
+    match settings.train.save_total_limit {
+        0 => "finishing the step; no checkpoint, as train.save_total_limit is 0",
+        _ => "finishing the step and writing a checkpoint",
+    }
 }
 
 /// The settings file that is named, or the first of `names` that is here.
@@ -137,6 +142,12 @@ pub fn finish(display: Display, common: &Common, report: &RunReport) -> anyhow::
     } else if let Some(metrics) = report.test.as_ref().or(outcome.best.as_ref()) {
         println!("{}", metrics.to_table());
     }
+    conclude(display, report)
+}
+
+/// Says what the figures mean, what the run cost and where the model is.
+pub fn conclude(display: Display, report: &RunReport) -> anyhow::Result<ExitCode> {
+    let outcome = &report.outcome;
     if let Some(diagnosis) = &report.diagnosis {
         display.note(diagnosis);
         diagnosis.findings.iter().for_each(|finding| display.note(finding));

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::data::{DataError, Input, LabelSchema, Task, aspect, keyword_and_polarity};
+use crate::data::{ColumnRequest, DataError, Input, LabelSchema, Task, aspect, keyword_and_polarity};
 use crate::files::WriteError;
 use crate::metrics::MetricsError;
 use crate::predict::{PredictError, Prediction, Predictor};
@@ -160,6 +160,7 @@ pub struct AspectColumns {
 pub struct Chain {
     schema: AspectSchema,
     models: Models,
+    settings: ChainSettings,
 }
 
 #[derive(Debug, Clone)]
@@ -214,16 +215,29 @@ impl Chain {
                     sentiment,
                     template: settings.filled_template()?,
                 };
-                Ok(Self { schema, models })
+                Ok(Self {
+                    schema,
+                    models,
+                    settings,
+                })
             }
             ChainKind::Pairs => {
                 let pairs = load(Part::Pairs, Task::MultiLabel, "multi_label")?;
                 let place = settings.parts.path(Part::Pairs).display().to_string();
                 let (schema, of) = AspectSchema::of_labels(&pairs.schema().names, &place)?;
                 let models = Models::Pairs { pairs, of };
-                Ok(Self { schema, models })
+                Ok(Self {
+                    schema,
+                    models,
+                    settings,
+                })
             }
         }
+    }
+
+    /// The columns that its data had.
+    pub fn known_columns(&self) -> ColumnRequest {
+        self.settings.data.columns()
     }
 
     /// Keywords and sentiments.

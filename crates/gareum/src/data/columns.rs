@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::{listed, nearest, shortened};
+use super::label_values::{KEYWORD_KEYS, POLARITY_KEYS};
 use super::{DataError, FileKind, Input, Record, Records};
 
 /// Pairs, looked for before single texts. The first pair found is taken.
@@ -110,6 +111,8 @@ pub enum LabelColumns {
     Single(usize),
     /// One 0/1 column for each label; the columns' names are the labels'.
     Indicators(Vec<usize>),
+    /// Keywords in one column and the sentiment of each in another, as lists of objects are read: a label is a keyword with its sentiment.
+    Aspects([usize; 2]),
     /// One column of polarities for each keyword; a label is the column's name with the value behind it.
     Polarities(Vec<usize>),
 }
@@ -159,11 +162,18 @@ impl ColumnRequest {
             let positions = names.iter().map(|name| header.named(name, role));
             positions.collect::<Result<Vec<_>, _>>()
         };
-        let label = match named(&self.label, "label")?.as_slice() {
-            [] => None,
-            positions if self.polarities => Some(LabelColumns::Polarities(positions.to_vec())),
-            [position] => Some(LabelColumns::Single(*position)),
-            positions => Some(LabelColumns::Indicators(positions.to_vec())),
+        let aspects = match self.label.as_slice() {
+            [name] => header.aspects(Some(name)),
+            _ => None,
+        };
+        let label = match aspects {
+            Some(positions) => Some(LabelColumns::Aspects(positions)),
+            None => match named(&self.label, "label")?.as_slice() {
+                [] => None,
+                positions if self.polarities => Some(LabelColumns::Polarities(positions.to_vec())),
+                [position] => Some(LabelColumns::Single(*position)),
+                positions => Some(LabelColumns::Indicators(positions.to_vec())),
+            },
         };
         let group = self
             .group
@@ -186,7 +196,7 @@ impl ColumnRequest {
             Some(label) => Some(label),
             None => match header.detect(&LABELS, &used, "label", "--label") {
                 Ok(position) => Some(LabelColumns::Single(position)),
-                Err(DataError::UndetectedColumn { .. }) => None,
+                Err(DataError::UndetectedColumn { .. }) => header.aspects(None).map(LabelColumns::Aspects),
                 Err(error) => return Err(error),
             },
         };
@@ -268,6 +278,7 @@ impl LabelColumns {
     pub fn positions(&self) -> &[usize] {
         match self {
             Self::Single(position) => std::slice::from_ref(position),
+            Self::Aspects(positions) => positions,
             Self::Indicators(positions) | Self::Polarities(positions) => positions,
         }
     }
@@ -355,6 +366,28 @@ impl Header<'_> {
                 "give each column a name of its own in the header".to_owned(),
             )),
         }
+    }
+
+    /// The columns that a list of aspects became: of this name, or of any if there is but one such list.
+    fn aspects(&self, name: Option<&str>) -> Option<[usize; 2]> {
+        if name.is_some_and(|name| !self.matching(|column| column == name).is_empty()) {
+            return None;
+        }
+        let keyed = |keys: &[&str]| {
+            let of_key = |column: &str| match column.rsplit_once('.') {
+                Some((list, key)) => {
+                    keys.contains(&key.to_lowercase().as_str()) && name.is_none_or(|name| name == list)
+                }
+                None => false,
+            };
+            match self.matching(of_key).as_slice() {
+                [position] => Some(*position),
+                _ => None,
+            }
+        };
+        let found = [keyed(&KEYWORD_KEYS)?, keyed(&POLARITY_KEYS)?];
+        let list = |position: usize| self.columns()[position].rsplit_once('.').map(|(list, _)| list);
+        (list(found[0]) == list(found[1])).then_some(found)
     }
 
     fn detect_pair(&self, taken: &[usize]) -> Option<(usize, usize)> {

@@ -125,7 +125,7 @@ impl Dataset {
         let columns = request.resolve(&records)?;
         let named_classes = match &columns.label {
             LabelColumns::Single(column) => records.class_names(*column).map(LabelMap::from_names),
-            LabelColumns::Indicators(_) | LabelColumns::Polarities(_) => None,
+            _ => None,
         };
         let map = map.or(named_classes.as_ref());
         let mut rows = Rows::default();
@@ -184,7 +184,7 @@ impl Dataset {
         };
         let label_column = match &columns.label {
             LabelColumns::Single(_) => label_columns.first().cloned(),
-            LabelColumns::Indicators(_) | LabelColumns::Polarities(_) => None,
+            _ => None,
         };
         let index = LabelIndex::new(&schema, separator.as_deref(), map);
         if let Some(map) = map {
@@ -317,7 +317,7 @@ impl Rows {
                     Some(_) => Err(self.refuse_indicators(path)),
                 };
             }
-            LabelColumns::Single(_) | LabelColumns::Polarities(_) => task,
+            _ => task,
         };
         let labels: Vec<&RawLabel> = self.usable.iter().map(|row| &row.label).collect();
         let (schema, separator) = infer(&labels, task, separator, map);
@@ -432,6 +432,8 @@ pub(crate) fn raw_label(
                 "name another column with `--label NAME`; values of inner objects are `outer.inner`",
             )
         }),
+        LabelColumns::Aspects([keywords, sentiments]) => RawLabel::read_aspects(value(*keywords), value(*sentiments))
+            .map_err(|expected| bad(*keywords, expected, "each object needs a keyword and a sentiment")),
         LabelColumns::Polarities(positions) => {
             let cells = positions.iter().map(|position| (*position, value(*position)));
             let label = RawLabel::read_polarities(cells, |position| records.columns()[position].clone());

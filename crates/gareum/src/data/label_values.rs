@@ -119,6 +119,32 @@ impl RawLabel {
         Ok((!missing).then_some(Self::Many(names)))
     }
 
+    /// The labels in a list of keywords and one of the sentiment of each; `Ok(None)` if they are missing.
+    pub fn read_aspects(keywords: &Value, sentiments: &Value) -> Result<Option<Self>, &'static str> {
+        const EXPECTED: &str = "expected as many sentiments as keywords, each a name or a number";
+        let atoms = |value: &Value| match value {
+            Value::Null => Ok(None),
+            Value::Array(items) => items.iter().map(atom_of).collect::<Result<Vec<_>, _>>().map(Some),
+            value => Ok(Some(vec![atom_of(value)?])),
+        };
+        match (
+            atoms(keywords).map_err(|_| EXPECTED)?,
+            atoms(sentiments).map_err(|_| EXPECTED)?,
+        ) {
+            (None, None) => Ok(None),
+            (Some(keywords), Some(sentiments)) if keywords.len() == sentiments.len() => {
+                let aspects = keywords.iter().zip(&sentiments);
+                let label = |(keyword, sentiment): (&Atom, &Atom)| {
+                    let (keyword, sentiment) = (keyword.canonical(), sentiment.canonical());
+                    (!keyword.is_empty() && !sentiment.is_empty()).then(|| Atom::new(&aspect(&keyword, &sentiment)))
+                };
+                let labels: Option<Vec<Atom>> = aspects.map(label).collect();
+                labels.map(|labels| Some(Self::Many(labels))).ok_or(EXPECTED)
+            }
+            _ => Err(EXPECTED),
+        }
+    }
+
     /// The labels in a row of polarities, each with the position of its column; `Err` holds the position of what is none.
     pub fn read_polarities<'a>(
         cells: impl Iterator<Item = (usize, &'a Value)>,
@@ -201,8 +227,8 @@ fn atom_of(value: &Value) -> Result<Atom, &'static str> {
 }
 
 /// What the keys of an aspect are called.
-const KEYWORD_KEYS: [&str; 5] = ["keyword", "category", "aspect", "키워드", "속성"];
-const POLARITY_KEYS: [&str; 5] = ["sentiment", "polarity", "label", "감정", "극성"];
+pub(super) const KEYWORD_KEYS: [&str; 5] = ["keyword", "category", "aspect", "키워드", "속성"];
+pub(super) const POLARITY_KEYS: [&str; 5] = ["sentiment", "polarity", "label", "감정", "극성"];
 
 /// The name of a keyword with what is felt about it: `배송 부정`, as people write it into a column.
 pub(crate) fn aspect(keyword: &str, polarity: &str) -> String {

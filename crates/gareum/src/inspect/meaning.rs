@@ -50,17 +50,17 @@ pub(super) fn meanings(
         let labels: Vec<&RawLabel> = scan.counts.labels.labels.iter().collect();
         let named_classes = match columns {
             LabelColumns::Single(column) => scan.records.class_names(*column).map(LabelMap::from_names),
-            LabelColumns::Indicators(_) | LabelColumns::Polarities(_) => None,
+            _ => None,
         };
         let map = options.label_map.or(named_classes.as_ref());
         let asked = options.columns.label_separator.as_deref();
         let (schema, separator) = match (shared.and_then(|first| meanings[first].schema.clone()), columns) {
             (Some(schema), _) => (schema, asked.map(str::to_owned)),
-            (None, LabelColumns::Single(_) | LabelColumns::Polarities(_)) => infer(&labels, options.task, asked, map),
             (None, LabelColumns::Indicators(_)) => {
                 let task = Task::MultiLabel;
                 (LabelSchema { task, names }, None)
             }
+            (None, _) => infer(&labels, options.task, asked, map),
         };
         let index = LabelIndex::new(&schema, separator.as_deref(), map);
         let place = || Place::new(&file.name, 0, 0, None);

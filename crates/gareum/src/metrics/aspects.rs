@@ -69,6 +69,9 @@ pub struct KeywordScores {
     pub pair_f1: f64,
 }
 
+/// One side of a row.
+type Pick = fn(&AspectRow) -> &[(u32, u32)];
+
 impl AspectMetrics {
     /// Measures rows whose ids are places in `keywords` and `sentiments`.
     ///
@@ -80,7 +83,7 @@ impl AspectMetrics {
         rows: &[AspectRow],
         bootstrap: &Bootstrap,
     ) -> Result<Self, MetricsError> {
-        let sets = |pick: fn(&AspectRow) -> &[(u32, u32)], id: &dyn Fn(&(u32, u32)) -> u32| -> Vec<Vec<u32>> {
+        let sets = |pick: Pick, id: &dyn Fn(&(u32, u32)) -> u32| -> Vec<Vec<u32>> {
             let set = |row: &AspectRow| {
                 let mut set: Vec<u32> = pick(row).iter().map(id).collect();
                 set.sort_unstable();
@@ -91,8 +94,8 @@ impl AspectMetrics {
         };
         let of_keyword = |(keyword, _): &(u32, u32)| *keyword;
         let of_pair = |(keyword, sentiment): &(u32, u32)| keyword * sentiments.len() as u32 + sentiment;
-        let (truth, predicted): (fn(&AspectRow) -> &[(u32, u32)], fn(&AspectRow) -> &[(u32, u32)]) =
-            (|row| &row.truth, |row| &row.predicted);
+        let truth: Pick = |row| &row.truth;
+        let predicted: Pick = |row| &row.predicted;
         let pair_names: Vec<String> = keywords
             .iter()
             .flat_map(|keyword| sentiments.iter().map(move |sentiment| aspect(keyword, sentiment)))

@@ -1,0 +1,210 @@
+//! Chains: `train` on a `chain.toml`, `evaluate` on what comes out.
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, bail};
+use gareum::chain::{self, Chain, ChainEvaluation};
+use gareum::data::SchemaSource;
+use gareum::files;
+use gareum::metrics::{AspectMetrics, Interval};
+use gareum::settings::{ChainSettings, PrecisionSetting};
+use gareum::train::RunOptions;
+use serde_json::json;
+
+use super::predictions::Output;
+use super::{check_output, hub, labelled, say_precision, stop_flag, train as runs};
+use crate::arguments::{Common, Evaluate, Train};
+use crate::failure::{INTERRUPTED, Usage};
+use crate::progress::{Display, TrainingProgress};
+
+/// The split of a dataset on the hub that is read where the name says none.
+const SPLIT: &str = "test";
+
+/// What a prediction adds to a row.
+pub const ADDED: [&str; 3] = ["label", "aspects", "keywords"];
+
+/// Trains the models of a chain, one after the other, and measures them together.
+pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyhow::Result<ExitCode> {
+    let display = Display::new(common);
+    let single = [
+        (command.dry_run, "--dry-run"),
+        (command.seeds.is_some(), "--seeds"),
+        (command.pause_after.is_some(), "--pause-after"),
+    ];
+    if let Some((_, flag)) = single.into_iter().find(|(is_given, _)| *is_given) {
+        bail!(Usage(format!(
+            "{flag} is for single models, and this is a chain\nhint: train the chain once, then its models by themselves on the files in {}",
+            settings.output.dir.join("data").display()
+        )));
+    }
+    let output = &settings.output.dir;
+    check_output(output)?;
+    let prepared = chain::prepare(settings)?;
+    runs::describe(display, &prepared.rows);
+    display.note(format_args!(
+        "{} keywords: {}; sentiments: {}",
+        prepared.schema.keywords.len(),
+        prepared.schema.keywords.join(", "),
+        prepared.schema.sentiments.join(", ")
+    ));
+    let parts = prepared.write(settings)?;
+    for part in &parts {
+        hub::fetch(&part.settings, common)?;
+    }
+    let stop = stop_flag(display, runs::last_act(&settings.keyword));
+    for part in &parts {
+        let directory = &part.settings.output.dir;
+        let (resume, is_done) = (command.resume.is_some(), part.is_done());
+        if resume && is_done {
+            display.note(format_args!(
+                "{} model: trained already, in {}",
+                part.part.name(),
+                directory.display()
+            ));
+            continue;
+        }
+        display.note(format_args!("{} model:", part.part.name()));
+        let rows = gareum::train::prepare(&part.settings)?;
+        runs::describe(display, &rows);
+        let options = RunOptions {
+            resume: (resume && part.has_begun()).then_some(directory.as_path()),
+            stop: &stop,
+            pause_after: None,
+        };
+        let mut progress = TrainingProgress::new(display);
+        let report = gareum::train::run(&part.settings, &rows, &options, &mut |event| progress.observe(event));
+        progress.finish();
+        let code = runs::conclude(display, &report?)?;
+        if stop.load(Ordering::Relaxed) {
+            return Ok(code);
+        }
+    }
+    // What the directory says is needed to load it; the figures follow.
+    chain::save(settings, &json!(null))?;
+    let parts = &prepared.rows.parts;
+    let (name, examples) = match (parts.test.as_slice(), parts.validation.as_slice()) {
+        ([], []) => return Ok(ExitCode::SUCCESS),
+        ([], validation) => ("validation", validation),
+        (test, _) => ("test", test),
+    };
+    let chain = Chain::load(output, PrecisionSetting::Auto)?;
+    let examples = prepared.relabelled(examples, &chain.schema().labels());
+    let bar = display.rows(Some(examples.len() as u64));
+    let evaluation = chain.evaluate(&examples, &mut |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let metrics = json!({ name: evaluation });
+    chain::save(settings, &metrics)?;
+    match common.json {
+        true => println!("{}", serde_json::to_string_pretty(&metrics).context("metrics")?),
+        false => print(display, &evaluation.metrics),
+    }
+    display.note(format_args!("saved to {}", output.display()));
+    match stop.load(Ordering::Relaxed) {
+        true => Ok(ExitCode::from(INTERRUPTED)),
+        false => Ok(ExitCode::SUCCESS),
+    }
+}
+
+/// Measures a chain on annotated rows.
+pub fn evaluate(command: &Evaluate, model: &Path, common: &Common) -> anyhow::Result<ExitCode> {
+    let display = Display::new(common);
+    if !command.slice.is_empty() {
+        bail!(Usage("--slice is for single models, and this is a chain".to_owned()));
+    }
+    let chain = Chain::load(model, command.precision.into())?;
+    let labels = chain.schema().labels();
+    let mut records = labelled::open(&command.data, &command.columns, SPLIT)?;
+    let columns = records.columns().to_vec();
+    let dataset = labelled::read_plain(
+        records,
+        &command.columns,
+        &chain.known_columns(),
+        SchemaSource::Fixed(&labels),
+        display,
+    )?;
+    say_precision(display, chain.first());
+    let bar = display.rows(Some(dataset.examples.len() as u64));
+    let ChainEvaluation { metrics, predictions } =
+        chain.evaluate(&dataset.examples, &mut |done| bar.set_position(done as u64))?;
+    bar.finish_and_clear();
+    let json = serde_json::to_string_pretty(&metrics).context("metrics")? + "\n";
+    if let Some(directory) = &command.report {
+        files::create_directory(directory)?;
+        files::write_atomically(&directory.join("metrics.json"), json.as_bytes())?;
+        let mut output = Output::open(&directory.join("predictions.jsonl"), &columns, &ADDED, display)?;
+        records = labelled::open(&command.data, &command.columns, SPLIT)?;
+        let mut rows = dataset.examples.iter().zip(&predictions).peekable();
+        while let Some(record) = records.next().transpose()? {
+            while let Some((_, prediction)) = rows.next_if(|(example, _)| example.id == record.row) {
+                let added = chain.columns(prediction);
+                output.write(
+                    &record.values,
+                    &[added.label.into(), added.aspects.into(), added.keywords.into()],
+                )?;
+            }
+        }
+        output.finish()?;
+    }
+    match common.json {
+        true => print!("{json}"),
+        false => print(display, &metrics),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The figures for people: each keyword, then all.
+fn print(display: Display, metrics: &AspectMetrics) {
+    let title = display.text("keyword").into_owned();
+    let names = metrics.by_keyword.iter().map(|row| row.keyword.as_str());
+    let width = names.chain([title.as_str()]).map(super::width).max().unwrap_or(0);
+    let pad = |name: &str| format!("{name}{}", " ".repeat(width - super::width(name)));
+    let titles =
+        ["texts", "precision", "recall", "f1", "sentiment", "pair f1"].map(|title| display.text(title).into_owned());
+    let cells = titles
+        .iter()
+        .map(|title| format!("{}{title}", " ".repeat(10usize.saturating_sub(super::width(title)))));
+    println!("{}  {}", pad(&title), cells.collect::<Vec<_>>().join("  "));
+    let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
+    for row in &metrics.by_keyword {
+        let scores = &row.scores;
+        println!(
+            "{}  {:>10}  {:>10.4}  {:>10.4}  {:>10.4}  {:>10}  {:>10.4}",
+            pad(&row.keyword),
+            scores.support,
+            scores.precision,
+            scores.recall,
+            scores.f1_score,
+            number(row.sentiment_accuracy),
+            row.pair_f1
+        );
+    }
+    println!();
+    let line = |text: String, name: &str| {
+        let interval: Option<Interval> = metrics.confidence_intervals.of(name);
+        let interval = interval.map_or(String::new(), |it| format!("  [{:.4}, {:.4}]", it.low, it.high));
+        display.print(format_args!("{text}{interval}"));
+    };
+    line(format!("keywords, micro F1: {:.4}", metrics.keyword_f1), "keyword_f1");
+    line(
+        format!("keywords, macro F1: {:.4}", metrics.keyword_macro_f1),
+        "keyword_macro_f1",
+    );
+    display.print(format_args!(
+        "sentiments, accuracy given the true keywords: {}",
+        number(metrics.sentiment_accuracy)
+    ));
+    display.print(format_args!(
+        "sentiments, accuracy of the keywords that were found: {}",
+        number(metrics.sentiment_accuracy_of_found)
+    ));
+    line(
+        format!("keywords with their sentiment, micro F1: {:.4}", metrics.pair_f1),
+        "pair_f1",
+    );
+    line(
+        format!("texts with all of it right: {:.4}", metrics.exact_match),
+        "exact_match",
+    );
+}
