@@ -10,6 +10,7 @@
 //! - [`metrics`]: what is measured; [`evaluation`]: what a model gets right and wrong; [`baseline`]: the yardstick beside it.
 //! - [`chain`]: keywords and the sentiment of each, by two models one behind the other.
 //! - [`comparison`]: several models on the same rows.
+//! - [`explain`]: which words made a model say what it says.
 //! - [`compress`]: smaller models that do the same, behind a gate.
 //! - [`export`]: models as ONNX files, for runtimes elsewhere.
 //! - [`report`]: pages and plots.
@@ -27,6 +28,7 @@ pub mod compress;
 pub mod data;
 pub mod decision;
 pub mod evaluation;
+pub mod explain;
 pub mod export;
 pub mod files;
 pub mod head;

@@ -288,6 +288,30 @@ impl Predictor {
         Self::new(load_model(directory, base)?, directory, precision)
     }
 
+    /// As [`Predictor::load_with_base`], for [`crate::explain`] with gradients: the weights are `f32`, whatever they are saved as, and not
+    /// packed, since no gradient passes through packed ones. It predicts as well, but slower.
+    ///
+    /// # Errors
+    /// As [`Predictor::load`].
+    pub fn load_for_gradients(directory: &Path, base: Option<&Path>) -> Result<Self, PredictError> {
+        let mut model = load_model(directory, base)?;
+        let tokenizer = tokenizer_of(&mut model, directory)?;
+        model.merge()?;
+        Self::with_gradients(model, tokenizer, directory)
+    }
+
+    /// As [`Predictor::load_for_gradients`], with the plain model and its tokenizer.
+    pub(crate) fn with_gradients(
+        mut model: Model,
+        tokenizer: Tokenizer,
+        directory: &Path,
+    ) -> Result<Self, PredictError> {
+        model.dequantize(false);
+        model.freeze_all();
+        model.precision = Precision::F32;
+        Self::with_tokenizer(model, tokenizer, directory, |model, _| Ok(model))
+    }
+
     /// A checkpoint without a head, with one for these labels whose weights are random: what a model is before it is trained.
     ///
     /// # Errors

@@ -7,6 +7,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::rc::Rc;
 
 use crate::buffer::Buffer;
 use crate::cpu::{for_each_rows, reduce};
@@ -136,6 +137,25 @@ impl Tape {
         }
     }
 
+    /// A value that is no parameter and whose gradient is wanted all the same: [`Tape::backward_from`] leaves it in what is returned with
+    /// it. On a tape that records nothing there never is one.
+    pub fn variable(&self, value: Tensor) -> (Var, Rc<RefCell<Option<Tensor>>>) {
+        let gradient = Rc::new(RefCell::new(None));
+        let source = match &self.entries {
+            None => Source::Constant,
+            Some(entries) => {
+                let mut entries = entries.borrow_mut();
+                let kept = Rc::clone(&gradient);
+                entries.push(Box::new(move |gradient, _| {
+                    *kept.borrow_mut() = Some(gradient);
+                    Ok(())
+                }));
+                Source::Entry(entries.len() - 1)
+            }
+        };
+        (Var { value, source }, gradient)
+    }
+
     /// A parameter; no gradient is taken of one that is frozen.
     pub fn parameter(&self, parameters: &Parameters, id: ParameterId) -> Var {
         let source = if (self.entries.is_some() || self.marks) && parameters.is_trainable(id) {
@@ -249,6 +269,25 @@ impl Tape {
             _ => Tensor::scalar(1.0f32),
         };
         self.play(last, seed, parameters, 0)?;
+        Ok(())
+    }
+
+    /// As [`Tape::backward`] for a result of any shape, of which `gradient` is the gradient: what is differentiated is the sum of the
+    /// products of both.
+    ///
+    /// # Errors
+    /// As there, and [`Error::Shape`] or [`Error::DType`] if the two are not of the same.
+    pub fn backward_from(self, result: &Var, gradient: Tensor, parameters: &mut ParameterGradients) -> Result<()> {
+        const NAME: &str = "backward_from";
+        let Source::Entry(last) = result.source else {
+            return Err(Error::NothingRecorded);
+        };
+        if gradient.shape() != result.value.shape() {
+            let expected = format_args!("{:?}", result.value.shape()).to_string();
+            return Err(Error::shape(NAME, "gradient", gradient.shape(), expected));
+        }
+        with_float!(NAME, result.value, S => gradient.slice::<S>(NAME, "gradient").map(|_| ()))?;
+        self.play(last, gradient, parameters, 0)?;
         Ok(())
     }
 
@@ -582,6 +621,47 @@ mod tests {
             gradients.get(first).unwrap().to_f64_vec()
         };
         assert_eq!(gradient(Tape::recomputing()), gradient(Tape::recording()));
+    }
+
+    #[test]
+    fn values_that_are_no_parameters_can_have_gradients() {
+        let (mut parameters, [first, second]) = parameters();
+        let value = normal(3, &[6, 6]).to_dtype(DType::F32);
+        let weights = normal(5, &[6, 6]).to_dtype(DType::F32);
+        let outputs = |tape: &Tape, parameters: &Parameters, input: &Var| {
+            let hidden = layer(tape, parameters, input, input, 0).unwrap();
+            layer(tape, parameters, &hidden, input, 1).unwrap()
+        };
+        // As a parameter.
+        let input = parameters.add("input", value.clone());
+        let tape = Tape::recording();
+        let result = outputs(&tape, &parameters, &tape.parameter(&parameters, input));
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        tape.backward_from(&result, weights.clone(), &mut gradients).unwrap();
+        let expected = gradients.get(input).unwrap().to_f32_vec();
+        // As none, beside frozen ones.
+        parameters.set_trainable(first, false);
+        parameters.set_trainable(second, false);
+        let tape = Tape::recording();
+        let (input, gradient) = tape.variable(value.clone());
+        let result = outputs(&tape, &parameters, &input);
+        let mut gradients = ParameterGradients::for_parameters(&parameters);
+        tape.backward_from(&result, weights.clone(), &mut gradients).unwrap();
+        assert_eq!(gradient.borrow().as_ref().unwrap().to_f32_vec(), expected);
+        assert_eq!(gradients.iter().count(), 0);
+        // Where nothing is recorded, or what is given does not fit.
+        let tape = Tape::inference();
+        let (input, gradient) = tape.variable(value.clone());
+        let result = outputs(&tape, &parameters, &input);
+        let refused = tape.backward_from(&result, weights.clone(), &mut gradients);
+        assert_eq!(refused, Err(Error::NothingRecorded));
+        assert!(gradient.borrow().is_none());
+        for wrong in [Tensor::zeros::<f32>(&[6]), weights.to_dtype(DType::F64)] {
+            let tape = Tape::recording();
+            let (input, _) = tape.variable(value.clone());
+            let result = outputs(&tape, &parameters, &input);
+            assert!(tape.backward_from(&result, wrong, &mut gradients).is_err());
+        }
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub use input::{Input, read_inputs};
 pub use label_map::LabelMap;
 pub use labels::{LabelSchema, Target, Task};
 pub use leakage::{Leak, leaks};
-pub use normalize::{NormalizeStep, normalize};
+pub use normalize::{Aligned, NormalizeStep, normalize, normalize_aligned};
 pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
 pub use source::Compression;
 pub(crate) use split::share_of;

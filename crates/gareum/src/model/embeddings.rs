@@ -62,6 +62,12 @@ impl Embeddings {
 
     /// `[tokens, hidden_size]`, in the type of the pass.
     pub fn forward(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
+        let embedded = self.embed(pass)?;
+        self.forward_from(pass, &embedded)
+    }
+
+    /// What there is before dropout and projection: `[tokens, embedding_size]`.
+    pub fn embed(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
         let words = pass.parameter(self.words);
         let positions = self.positions.map(|(table, offset)| {
             let starts = pass.batch.sequence_starts.windows(2);
@@ -84,11 +90,15 @@ impl Embeddings {
         );
         tables.extend(type_table.as_ref().map(|table| (table, token_types.as_slice())));
         let sum = ops::embedding_sum(pass.tape, &tables, self.scale)?;
-        let normed = match &self.norm {
-            None => sum,
-            Some(norm) => norm.forward(pass, &sum)?,
-        };
-        let dropped = ops::dropout(pass.tape, &normed, pass.token_mask(self.dropout, self.site))?;
+        match &self.norm {
+            None => Ok(sum),
+            Some(norm) => norm.forward(pass, &sum),
+        }
+    }
+
+    /// The rest, of what [`Self::embed`] gives.
+    pub fn forward_from(&self, pass: &Pass<'_>, embedded: &Var) -> tensor::Result<Var> {
+        let dropped = ops::dropout(pass.tape, embedded, pass.token_mask(self.dropout, self.site))?;
         let dropped = ops::to_dtype(pass.tape, &dropped, pass.dtype)?;
         match &self.project {
             None => Ok(dropped),

@@ -122,7 +122,23 @@ impl Encoder {
 
     /// `[tokens, hidden_size]`. A decoder gets those of the encoder, which has as many tokens.
     pub fn forward(&self, pass: &Pass<'_>, encoded: Option<Var>) -> tensor::Result<Var> {
-        let mut hidden = self.embeddings.forward(pass)?;
+        let hidden = self.embeddings.forward(pass)?;
+        self.run(pass, hidden, encoded)
+    }
+
+    /// What tokens start from: `[tokens, embedding_size]`.
+    pub fn embed(&self, pass: &Pass<'_>) -> tensor::Result<Var> {
+        self.embeddings.embed(pass)
+    }
+
+    /// As [`Self::forward`], for tokens that start from something else than [`Self::embed`] gives.
+    pub fn forward_from(&self, pass: &Pass<'_>, embedded: &Var, encoded: Option<Var>) -> tensor::Result<Var> {
+        let hidden = self.embeddings.forward_from(pass, embedded)?;
+        self.run(pass, hidden, encoded)
+    }
+
+    /// The layers.
+    fn run(&self, pass: &Pass<'_>, mut hidden: Var, encoded: Option<Var>) -> tensor::Result<Var> {
         let positions = self.relative_positions.as_ref();
         let positions = positions.map(|positions| positions.forward(pass)).transpose()?;
         let context = Context { encoded, positions };

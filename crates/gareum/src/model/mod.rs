@@ -407,6 +407,49 @@ impl Model {
         self.with_hidden(tape, batch, noise, |pass, hidden| self.head.forward(pass, hidden))
     }
 
+    /// What the tokens of the encoder, and those of the decoder if there is one, start from before the first layer: word, position and type
+    /// together, normed where the family norms them.
+    ///
+    /// # Shapes
+    /// Each: `[tokens, embedding_size]`. The decoder's sequences stand one token further behind (see [`Decoder`]).
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn embed(&self, tape: &Tape, batch: &PackedBatch) -> tensor::Result<Vec<Var>> {
+        self.with_pass(tape, batch, None, |pass| {
+            let mut embedded = vec![self.encoder.embed(pass)?];
+            if let (Some(decoder), Some(of_decoder)) = (&self.decoder, self.config.decoder) {
+                let batch = of_decoder.start.in_front_of(batch);
+                embedded.push(decoder.embed(&Pass { batch: &batch, ..*pass })?);
+            }
+            Ok(embedded)
+        })
+    }
+
+    /// As [`Model::forward`] without noise, for tokens that start from something else than what [`Model::embed`] gives, in the same shapes.
+    ///
+    /// # Errors
+    /// As [`Model::forward`].
+    pub fn forward_from(&self, tape: &Tape, batch: &PackedBatch, embedded: &[Var]) -> tensor::Result<Var> {
+        self.with_pass(tape, batch, None, |pass| {
+            let shape = |what| tensor::Error::Shape {
+                operation: "forward_from",
+                what,
+                found: vec![embedded.len()],
+                expected: "one for each stack of layers".to_owned(),
+            };
+            let first = embedded.first().ok_or_else(|| shape("embedded"))?;
+            let mut hidden = self.encoder.forward_from(pass, first, None)?;
+            if let (Some(decoder), Some(of_decoder)) = (&self.decoder, self.config.decoder) {
+                let batch = of_decoder.start.in_front_of(batch);
+                let pass = Pass { batch: &batch, ..*pass };
+                let second = embedded.get(1).ok_or_else(|| shape("embedded"))?;
+                hidden = decoder.forward_from(&pass, second, Some(hidden))?;
+            }
+            self.head.forward(pass, &hidden)
+        })
+    }
+
     /// What the head gets of each sequence, without dropout.
     ///
     /// # Shapes
@@ -449,6 +492,25 @@ impl Model {
         noise: Option<Noise>,
         head: impl FnOnce(&Pass<'_>, &Var) -> tensor::Result<Var>,
     ) -> tensor::Result<Var> {
+        self.with_pass(tape, batch, noise, |pass| {
+            let mut hidden = self.encoder.forward(pass, None)?;
+            if let (Some(decoder), Some(of_decoder)) = (&self.decoder, self.config.decoder) {
+                let batch = of_decoder.start.in_front_of(batch);
+                let pass = Pass { batch: &batch, ..*pass };
+                hidden = decoder.forward(&pass, Some(hidden))?;
+            }
+            head(pass, &hidden)
+        })
+    }
+
+    /// Runs `forward` with what every layer needs.
+    fn with_pass<T>(
+        &self,
+        tape: &Tape,
+        batch: &PackedBatch,
+        noise: Option<Noise>,
+        forward: impl FnOnce(&Pass<'_>) -> tensor::Result<T>,
+    ) -> tensor::Result<T> {
         let dtype = match self.parameters.iter().next() {
             Some((_, _, first)) if first.dtype() == DType::F64 => DType::F64,
             _ => self.precision.dtype(),
@@ -479,13 +541,18 @@ impl Model {
             rotations: &rotations,
             packed: self.packed.as_deref(),
         };
-        let mut hidden = self.encoder.forward(&pass, None)?;
-        if let (Some(decoder), Some(of_decoder)) = (&self.decoder, self.config.decoder) {
-            let batch = of_decoder.start.in_front_of(batch);
-            let pass = Pass { batch: &batch, ..pass };
-            hidden = decoder.forward(&pass, Some(hidden))?;
-        }
-        head(&pass, &hidden)
+        forward(&pass)
+    }
+
+    /// Whether the weights are packed for prediction: no gradient passes through them.
+    pub fn is_packed(&self) -> bool {
+        self.packed.is_some()
+    }
+
+    /// Makes training leave every parameter as it is: gradients go through them alone.
+    pub(crate) fn freeze_all(&mut self) {
+        let ids: Vec<ParameterId> = self.parameters.iter().map(|(id, _, _)| id).collect();
+        ids.into_iter().for_each(|id| self.parameters.set_trainable(id, false));
     }
 
     /// The model for prediction only: the encoder's weights are packed once for products in `precision`, which frees them,

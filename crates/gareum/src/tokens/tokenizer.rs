@@ -54,6 +54,8 @@ pub struct Located {
     pub encoded: Encoded,
     /// For each token its place; `None` for special tokens around the texts.
     pub spans: Vec<Option<TokenSpan>>,
+    /// For each text the bytes that only tokens stand for which were cut off, if any were.
+    pub unread: [Option<Range<usize>>; 2],
 }
 
 /// The part of a text that a token stands for.
@@ -256,6 +258,26 @@ impl Tokenizer {
         })
     }
 
+    /// The id of the token that stands for a hidden word, if there is one: `[MASK]`, `<mask>`.
+    pub fn mask_token(&self) -> Option<u32> {
+        let named = self.special_id("mask_token");
+        named.or_else(|| {
+            ["[MASK]", "<mask>"]
+                .iter()
+                .find_map(|token| self.inner.token_to_id(token))
+        })
+    }
+
+    /// The id of the token that stands for nothing, if there is one: `[PAD]`, `<pad>`.
+    pub fn padding_token(&self) -> Option<u32> {
+        let named = self.special_id("pad_token");
+        named.or_else(|| {
+            ["[PAD]", "<pad>"]
+                .iter()
+                .find_map(|token| self.inner.token_to_id(token))
+        })
+    }
+
     /// The id of a special token by its name in the settings, such as `pad_token`.
     pub(crate) fn special_id(&self, name: &str) -> Option<u32> {
         let token = self.config.get(name)?;
@@ -265,7 +287,7 @@ impl Tokenizer {
 
     /// What stands for a text without tokens, since a model needs one: the first special token that the tokenizer has. Tokenizers of
     /// decoders frame nothing.
-    fn stand_in(&self) -> Encoded {
+    pub(crate) fn stand_in(&self) -> Encoded {
         let names = ["bos_token", "eos_token", "pad_token", "unk_token"];
         let id = names.iter().find_map(|name| self.special_id(name));
         Encoded {
@@ -307,10 +329,12 @@ impl Tokenizer {
             return Ok(Located {
                 encoded: self.stand_in(),
                 spans: vec![None],
+                unread: [None, None],
             });
         }
         let sequences: Vec<Option<usize>> = cuts.iter().map(|cut| cut.sequence).collect();
         let kept = kept_positions(&sequences, truncation);
+        let unread = unread(&cuts, &kept);
         let kept = || kept.iter().map(|&position| &cuts[position]);
         let span = |cut: &Cut| {
             let bytes = cut.bytes.clone();
@@ -323,6 +347,7 @@ impl Tokenizer {
                 full_length: cuts.len(),
             },
             spans: kept().map(span).collect(),
+            unread,
         })
     }
 
@@ -386,6 +411,26 @@ fn failed_on(text: &str, text_pair: Option<&str>, error: &tokenizers::Error) -> 
         characters: text.chars().count() + text_pair.map_or(0, |pair| pair.chars().count()),
         reason: error.to_string(),
     }
+}
+
+/// The bytes of each text that tokens which do not stay stand for; `kept` is in ascending order. What they share with a neighbour that
+/// stays, as tokens of one character do, has been read.
+fn unread(cuts: &[Cut], kept: &[usize]) -> [Option<Range<usize>>; 2] {
+    if kept.len() == cuts.len() {
+        return [None, None];
+    }
+    [0, 1].map(|text| {
+        let is_of = |position: &usize| cuts[*position].sequence == Some(text);
+        let is_gone = |position: &usize| is_of(position) && kept.binary_search(position).is_err();
+        let (first, last) = ((0..cuts.len()).find(is_gone)?, (0..cuts.len()).rfind(is_gone)?);
+        let before = kept.iter().filter(|position| is_of(position) && **position < first);
+        let behind = kept.iter().filter(|position| is_of(position) && **position > last);
+        let start = before.map(|&position| cuts[position].bytes.end).max().unwrap_or(0);
+        let end = behind.map(|&position| cuts[position].bytes.start).min();
+        let start = start.max(cuts[first].bytes.start);
+        let end = end.unwrap_or(usize::MAX).min(cuts[last].bytes.end);
+        (start < end).then_some(start..end)
+    })
 }
 
 /// Which positions of an encoding stay. Special tokens always do; the rest of the room is shared by the texts as
