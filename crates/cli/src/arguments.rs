@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use gareum::explain::{self, STEPS, Units};
 use gareum::settings::PrecisionSetting;
 
 use crate::language::Language;
@@ -65,6 +66,8 @@ pub enum Command {
     Calibrate(Calibrate),
     /// Label texts of a file or of standard input
     Predict(Predict),
+    /// Say which words made a model say what it says
+    Explain(Explain),
     /// Make a smaller and faster model that does the same, behind a gate
     Compress(Compress),
     /// Write a model for runtimes elsewhere
@@ -456,6 +459,103 @@ pub struct Predict {
     /// Write only the N best labels in `scores`
     #[arg(long, value_name = "N", value_parser = at_least_one)]
     pub top_k: Option<usize>,
+}
+
+/// How words get their scores.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExplainMethod {
+    /// By how much the label's probability falls without the word
+    Occlusion,
+    /// Gradient of the label's logit times the embeddings: fast, and only true nearby
+    GradientInput,
+    /// The gradient's mean on the way from a text of padding: scores add up to the logit's difference
+    IntegratedGradients,
+}
+
+impl From<ExplainMethod> for explain::Method {
+    fn from(method: ExplainMethod) -> Self {
+        match method {
+            ExplainMethod::Occlusion => Self::Occlusion,
+            ExplainMethod::GradientInput => Self::GradientInput,
+            ExplainMethod::IntegratedGradients => Self::IntegratedGradients,
+        }
+    }
+}
+
+/// What is a word.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ExplainUnits {
+    /// What stands between blanks
+    Words,
+    /// The same, with Korean particles apart from what they follow
+    Particles,
+}
+
+impl From<ExplainUnits> for Units {
+    fn from(units: ExplainUnits) -> Self {
+        match units {
+            ExplainUnits::Words => Self::Words,
+            ExplainUnits::Particles => Self::Particles,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "For example:\n  \
+    gareum explain --model models/reviews --text 'the delivery was late but the food was great'\n  \
+    gareum explain --model models/reviews --input reviews.csv --output reviews.html")]
+pub struct Explain {
+    /// Model directory, or the name of a model on the hub
+    #[arg(long, value_name = "DIR|NAME")]
+    pub model: PathBuf,
+    /// Directory of the model that an adapter belongs to [default: where the adapter says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// A text to explain
+    #[arg(long, value_name = "TEXT", required_unless_present = "input")]
+    pub text: Option<String>,
+    /// The second text of a pair
+    #[arg(long, value_name = "TEXT", requires = "text")]
+    pub text_pair: Option<String>,
+    /// File of texts, or - for standard input, one text a line
+    #[arg(long, short, value_name = "FILE", conflicts_with = "text")]
+    pub input: Option<PathBuf>,
+    /// Column of the text in the file [default: detected]
+    #[arg(long, value_name = "COLUMN", requires = "input")]
+    pub text_column: Option<String>,
+    /// Column of the second text of a pair in the file [default: detected]
+    #[arg(long, value_name = "COLUMN", requires = "input")]
+    pub text_pair_column: Option<String>,
+    /// The file has no row of column names; columns are then called 0, 1, ...
+    #[arg(long, requires = "input")]
+    pub no_header: bool,
+    /// How words get their scores
+    #[arg(long, value_enum, default_value = "occlusion")]
+    pub method: ExplainMethod,
+    /// A label to explain, several times [default: those that the model gives]
+    #[arg(long, value_name = "LABEL")]
+    pub labels: Vec<String>,
+    /// What is a word
+    #[arg(long, value_enum, default_value = "words")]
+    pub units: ExplainUnits,
+    /// Leave words out instead of hiding them behind the tokenizer's mask token
+    #[arg(long)]
+    pub drop: bool,
+    /// Give each word the mean score of so many neighbours
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = at_least_one)]
+    pub window: usize,
+    /// Points on the way of integrated gradients
+    #[arg(long, value_name = "N", default_value_t = STEPS, value_parser = at_least_one)]
+    pub steps: usize,
+    /// Words that are listed below a text
+    #[arg(long, value_name = "N", default_value_t = 5, value_parser = at_least_one)]
+    pub top_k: usize,
+    /// File to write (.jsonl or .html), or - for JSON lines on standard output [default: shown here]
+    #[arg(long, short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// What to compute in; auto is what the model was trained in, if the processor is fast in it
+    #[arg(long, value_enum, default_value_t)]
+    pub precision: Precision,
 }
 
 #[derive(Debug, Args)]

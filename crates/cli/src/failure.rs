@@ -6,6 +6,7 @@ use gareum::bench::BenchError;
 use gareum::comparison::ComparisonError;
 use gareum::compress::CompressError;
 use gareum::data::DataError;
+use gareum::explain::ExplainError;
 use gareum::export::ExportError;
 use gareum::hub::HubError;
 use gareum::inspect::InspectError;
@@ -110,6 +111,12 @@ fn is_input(error: &anyhow::Error) -> bool {
             return match error {
                 CompressError::Predict(error) => is_predict_input(error),
                 CompressError::Comparison(error) => is_comparison_input(error),
+                _ => true,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ExplainError>() {
+            return match error {
+                ExplainError::Predict(error) => is_predict_input(error),
                 _ => true,
             };
         }

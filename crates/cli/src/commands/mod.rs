@@ -9,6 +9,7 @@ mod corpus;
 pub mod doctor;
 mod dry_run;
 pub mod evaluate;
+pub mod explain;
 pub mod export;
 mod hub;
 pub mod init;

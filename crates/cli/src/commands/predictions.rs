@@ -31,7 +31,7 @@ pub fn added_values(predictor: &Predictor, prediction: &Prediction, top_k: Optio
 }
 
 /// Makes Ctrl-C take the half-written file along.
-fn remove_when_interrupted(temporary: PathBuf, display: Display) {
+pub fn remove_when_interrupted(temporary: PathBuf, display: Display) {
     let installed = ctrlc::set_handler(move || {
         // It is not there yet, or not any more, or it goes now.
         let _ = std::fs::remove_file(&temporary);

@@ -26,7 +26,7 @@ use serde_json::{Map, Value};
 use crate::data::{Input, LabelSchema, listed};
 use crate::predict::{PredictError, Prediction, Predictor};
 
-pub use page::{PageInfo, page};
+pub use page::{MOST_TEXTS, PageInfo, page, pieces, strongest};
 pub use reading::Characters;
 use reading::Reading;
 

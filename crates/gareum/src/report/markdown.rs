@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use super::{Block, Column, Language, Level, Page, Table, Text};
+use super::{Block, Column, Language, Level, Page, PieceKind, Table, Text};
+
+/// Words that speak for something by less than this share of the strongest are not bold.
+const STRONG: f64 = 0.5;
 
 impl Page {
     /// The page in the Markdown of GitHub, without figures.
@@ -88,6 +91,20 @@ impl Markdown<'_> {
                 }
                 Block::Table(table) => self.table(table),
                 Block::Figures(_) => {}
+                Block::Marked(marked) => {
+                    let title = self.say(&marked.title);
+                    let pieces = marked.pieces.iter().map(|piece| {
+                        let text = self.say(&piece.text);
+                        match piece.kind {
+                            PieceKind::Marked { weight, .. } if weight >= STRONG => format!("**{text}**"),
+                            PieceKind::Faint => format!("~~{text}~~"),
+                            PieceKind::Break => " | ".to_owned(),
+                            _ => text,
+                        }
+                    });
+                    let text: String = pieces.collect();
+                    self.add(format_args!("{title}: {text}\n\n"));
+                }
                 Block::Details(summary, blocks) => {
                     let summary = super::escaped(&self.language.say(summary));
                     self.add(format_args!("<details><summary>{summary}</summary>\n\n"));

@@ -7,6 +7,7 @@
 //! Not here: what a report says, which stands beside what it is about (`inspect/report.rs`).
 
 mod markdown;
+mod marked;
 mod page;
 pub mod plots;
 mod scale;
@@ -14,6 +15,7 @@ mod svg;
 
 use std::borrow::Cow;
 
+pub use marked::{Marked, Piece, PieceKind};
 pub use page::{Block, Column, Figure, Level, Notice, Page, Section, Table, Tile};
 pub use scale::{grouped, shown_number};
 pub use svg::Drawing;

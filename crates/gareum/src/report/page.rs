@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::plots::Plot;
-use super::{Language, Text, escaped};
+use super::{Language, Marked, Text, escaped};
 use crate::files::{WriteError, create_directory, write_atomically};
 
 const STYLE: &str = concat!(include_str!("style.css"), include_str!("page.css"));
@@ -46,6 +46,8 @@ pub enum Block {
     Table(Table),
     /// Pictures, side by side where there is room.
     Figures(Vec<Figure>),
+    /// A text with marks.
+    Marked(Marked),
     /// What is shown when one asks for it.
     Details(Text, Vec<Block>),
 }
@@ -281,6 +283,16 @@ impl Html<'_> {
                 figures.iter().for_each(|figure| self.figure(figure));
                 self.text.push_str("</div>\n");
             }
+            Block::Marked(marked) => {
+                let (title, text) = (self.say(&marked.title), marked.inline(self.language));
+                let note = marked
+                    .note
+                    .as_ref()
+                    .map_or(String::new(), |note| format!("<small>{}</small>", self.say(note)));
+                self.add(format_args!(
+                    "<div class=\"marked\"><h4>{title}{note}</h4><div class=\"lines\">{text}</div></div>\n"
+                ));
+            }
             Block::Details(summary, blocks) => {
                 self.text.push_str("<details>");
                 self.element("summary", "summary", summary);
@@ -359,7 +371,7 @@ impl Html<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::plots::{Bar, BarChart, BarRow};
-    use super::super::{data, words};
+    use super::super::{Piece, PieceKind, data, words};
     use super::*;
 
     const EVIL: &str = "<script>alert(\"x\")</script>";
@@ -398,6 +410,18 @@ mod tests {
                 note: Some(data(EVIL)),
             }]),
             Block::Notices(vec![notice]),
+            Block::Marked(Marked {
+                title: data(EVIL),
+                note: Some(data(EVIL)),
+                pieces: vec![Piece {
+                    text: data(EVIL),
+                    kind: PieceKind::Marked {
+                        weight: 1.0,
+                        tip: EVIL.to_owned(),
+                    },
+                    is_framed: true,
+                }],
+            }),
             Block::Details(data(EVIL), vec![Block::Table(table), Block::Figures(vec![figure])]),
         ];
         let section = |blocks| Section {
