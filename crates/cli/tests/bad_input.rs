@@ -629,6 +629,56 @@ fn models_that_cannot_predict() {
 }
 
 #[test]
+fn explanations_that_cannot_be_made() {
+    let workspace = Workspace::with_base();
+    workspace.train("reviews.csv", "model", &[]);
+    workspace.write("texts.txt", "the food was good\n");
+    let explain = |more: &[&str]| workspace.fail(&[&["explain", "--quiet", "--model", "model"], more].concat());
+    assert_snapshot!(explain(&["--text", "good", "--labels", "bad"]), @"
+    exit 2
+    error: `bad` is no label of the model
+    hint: its labels are `neg`, `pos`
+    ");
+    assert_snapshot!(explain(&["--text", "good", "--window", "2000"]), @"
+    exit 2
+    error: window is 2000, expected a number from 1 to 1000
+    ");
+    assert_snapshot!(explain(&["--text", "good", "--method", "gradient-input", "--precision", "bf16"]), @"
+    exit 2
+    error: --precision bf16 is for occlusion
+    hint: gradients are computed in f32; leave it out
+    ");
+    assert_snapshot!(explain(&["--input", "texts.txt", "--output", "words.csv"]), @"
+    exit 2
+    error: words.csv: the name does not say in which format to write
+    hint: name a .jsonl or .html file, or - for JSON lines on standard output
+    ");
+    assert_snapshot!(explain(&["--input", "texts.txt", "--output", "missing/words.jsonl"]), @"
+    exit 2
+    error: missing/words.jsonl: cannot write: No such file or directory (os error 2)
+    hint: name a file in a directory that exists
+    ");
+    assert_snapshot!(explain(&["--input", "texts.txt", "--text-column", "body"]), @"
+    exit 2
+    error: texts.txt: there is no column `body`; found `text`
+    ");
+    assert_snapshot!(explain(&["--input", "none.txt"]), @"
+    exit 2
+    error: none.txt: No such file or directory (os error 2)
+    hint: check the path; relative paths start from the current folder
+    ");
+    assert_snapshot!(workspace.fail(&["explain", "--model", "model"]), @"
+    exit 2
+    error: the following required arguments were not provided:
+      --text <TEXT>
+
+    Usage: gareum explain --model <DIR|NAME> --text <TEXT>
+
+    For more information, try '--help'.
+    ");
+}
+
+#[test]
 fn places_that_cannot_be_written() {
     let workspace = Workspace::with_base();
     workspace.train("reviews.csv", "model", &[]);

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use gareum::data::{ColumnRequest, Input, InputColumns, ReadOptions, Record, Records};
@@ -11,7 +12,7 @@ use gareum::explain::{self, Explanation, LabelMap, Labels, Options, PageInfo, Wo
 use gareum::files::temporary_name;
 use gareum::predict::Predictor;
 use gareum::report::{PieceKind, Text};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::predictions::remove_when_interrupted;
@@ -52,10 +53,12 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
         display.note("the tokenizer has no mask token: words are left out instead");
     }
     let bar = display.rows(None);
-    let (mut rows, mut missing, mut cut) = (0u64, 0u64, 0u64);
+    let (mut rows, mut missing, mut cut, mut spent) = (0u64, 0u64, 0u64, Duration::ZERO);
     while let Some(chunk) = source.next_chunk()? {
         let inputs: Vec<Input> = chunk.iter().flatten().cloned().collect();
+        let started = Instant::now();
         let mut explanations = explain::explain(&predictor, &inputs, &options)?.into_iter();
+        spent += started.elapsed();
         for input in &chunk {
             // A row without text stays in its place, without a label.
             let explanation = match input {
@@ -65,7 +68,7 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
             missing += u64::from(explanation.is_none());
             let is_cut = |it: &Explanation| it.unread.is_some() || it.unread_pair.is_some();
             cut += u64::from(explanation.as_ref().is_some_and(is_cut));
-            output.take(explanation.unwrap_or_else(|| nothing(&options)))?;
+            output.take(explanation, &options)?;
         }
         rows += chunk.len() as u64;
         bar.set_position(rows);
@@ -80,6 +83,22 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
         ));
     }
     output.finish(&predictor, &options, rows - missing)?;
+    if common.json
+        && let Some(path) = command.output.as_ref().filter(|path| path.as_os_str() != "-")
+    {
+        let report = json!({
+            "model": command.model,
+            "output": path,
+            "rows": rows,
+            "rows_without_text": missing,
+            "rows_cut": cut,
+            "method": options.method,
+            "precision": predictor.precision(),
+            // What explaining took, without reading the model and the rows, and writing.
+            "seconds": spent.as_secs_f64(),
+        });
+        println!("{}", serde_json::to_string_pretty(&report)?);
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -239,19 +258,18 @@ impl<'a> Output<'a> {
         Ok(Self { command, display, sink })
     }
 
-    fn take(&mut self, explanation: Explanation) -> anyhow::Result<()> {
-        match &mut self.sink {
-            Sink::Terminal(painter) => painter.print(&explanation)?,
-            Sink::Lines(file, _) => {
+    /// Takes the next one; `None` stands for a row without text.
+    fn take(&mut self, explanation: Option<Explanation>, options: &Options) -> anyhow::Result<()> {
+        match (&mut self.sink, explanation) {
+            (Sink::Lines(file, _), explanation) => {
+                let explanation = explanation.unwrap_or_else(|| nothing(options));
                 // As an `io::Error`, by which a closed pipe is known.
                 serde_json::to_writer(&mut *file, &explanation).map_err(std::io::Error::from)?;
                 file.write_all(b"\n")?;
             }
-            // One more, to know that there are more.
-            Sink::Page(_, kept) if kept.len() < explain::MOST_TEXTS && !explanation.label.is_null() => {
-                kept.push(explanation);
-            }
-            Sink::Page(..) => {}
+            (Sink::Terminal(painter), Some(explanation)) => painter.print(&explanation)?,
+            (Sink::Page(_, kept), Some(explanation)) if kept.len() < explain::MOST_TEXTS => kept.push(explanation),
+            _ => {}
         }
         Ok(())
     }

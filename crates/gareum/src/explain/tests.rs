@@ -413,9 +413,9 @@ fn an_explanation_is_json() {
     let explanations = explain(&directory.packed(), &[input("good bad")], &Options::default()).unwrap();
     let json = serde_json::to_value(&explanations[0]).unwrap();
     let keys = |json: &Value| json.as_object().unwrap().keys().cloned().collect::<Vec<_>>().join(" ");
-    assert_eq!(keys(&json), "label maps method scores text text_pair unread");
-    assert_eq!(keys(&json["maps"][0]), "best label probability words");
-    assert_eq!(keys(&json["maps"][0]["words"][1]), "end probability score start text");
+    assert_eq!(keys(&json), "text text_pair label scores method maps unread");
+    assert_eq!(keys(&json["maps"][0]), "label probability words best");
+    assert_eq!(keys(&json["maps"][0]["words"][1]), "start end text score probability");
     assert_eq!((&json["text_pair"], &json["unread"]), (&Value::Null, &Value::Null));
 }
 
@@ -533,7 +533,7 @@ fn attributions_of_every_family_add_up() {
         let complete = map.completeness.unwrap();
         let difference = complete.logit - complete.baseline;
         assert!(complete.error.abs() < 2e-4, "{family}: {complete:?}");
-        assert!(difference.abs() > 0.005, "{family}: {complete:?}");
+        assert!(difference.abs() > 0.001, "{family}: {complete:?}");
         // What stands in the frame is the same in text and baseline.
         let words: f64 = map.words.iter().map(|word| word.score).sum();
         assert!((words - complete.sum).abs() < 1e-6, "{family}: {words} {complete:?}");
