@@ -17,8 +17,11 @@ use crate::model::Model;
 use crate::predict::Predictor;
 use crate::tokens::{Encoded, PackedBatch, Tokenizer, micro_batches};
 
-/// Tokens that go through the model at a time: everything is kept for the way back.
-const MAX_TOKENS: usize = 1024;
+/// Tokens of a text that go through the model at a time: everything is kept for the way back.
+const MAX_TOKENS: usize = 512;
+
+/// Texts that are worked on at a time, however many threads there are.
+const MAX_TEXTS: usize = 8;
 
 pub(super) fn explain(
     predictor: &Predictor,
@@ -40,8 +43,13 @@ pub(super) fn explain(
             })
         })
     };
-    let work = readings.par_iter().with_max_len(1).zip(&predictions);
-    work.map(explain).collect()
+    let mut explanations = Vec::with_capacity(readings.len());
+    for (readings, predictions) in readings.chunks(MAX_TEXTS).zip(predictions.chunks(MAX_TEXTS)) {
+        let work = readings.par_iter().with_max_len(1).zip(predictions);
+        let done: Result<Vec<Explanation>, ExplainError> = work.map(explain).collect();
+        explanations.extend(done?);
+    }
+    Ok(explanations)
 }
 
 /// The way from a baseline to a text.

@@ -336,3 +336,102 @@ fn table(map: &LabelMap) -> Table {
         rows: sorted.iter().map(row).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::super::BestSpan;
+    use super::*;
+    use crate::report::Language;
+
+    fn word(start: usize, text: &str, score: f64, pair: bool) -> Word {
+        Word {
+            start,
+            end: start + text.chars().count(),
+            text: text.to_owned(),
+            pair,
+            score,
+            smoothed: None,
+            probability: Some(0.5 - score),
+        }
+    }
+
+    fn explanation() -> Explanation {
+        let map = LabelMap {
+            label: "<a>".to_owned(),
+            probability: 0.5,
+            words: vec![
+                word(1, "배송은", 0.4, false),
+                word(5, "<b>", -0.2, false),
+                word(0, "🙂", 0.0, true),
+            ],
+            best: Some(BestSpan {
+                start: 1,
+                end: 8,
+                pair: false,
+                score: 0.2,
+            }),
+            completeness: None,
+        };
+        Explanation {
+            text: " 배송은 <b> tail\nend".to_owned(),
+            text_pair: Some("🙂 cut off".to_owned()),
+            label: Value::Null,
+            scores: Map::new(),
+            method: Method::Occlusion,
+            maps: vec![map],
+            unread: Some(Characters { start: 9, end: 17 }),
+            unread_pair: Some(Characters { start: 2, end: 9 }),
+        }
+    }
+
+    fn text(piece: &Piece) -> &str {
+        let (Text::Words(text) | Text::Data(text)) = &piece.text;
+        text
+    }
+
+    #[test]
+    fn pieces_are_the_texts() {
+        let explanation = explanation();
+        for map in [None, explanation.maps.first()] {
+            let pieces = pieces(&explanation, map);
+            let texts: Vec<String> = pieces
+                .split(|piece| piece.kind == PieceKind::Break)
+                .map(|pieces| pieces.iter().map(text).collect())
+                .collect();
+            assert_eq!(texts, [explanation.text.as_str(), "🙂 cut off"]);
+            let of_kind = |is_kind: &dyn Fn(&Piece) -> bool| {
+                let pieces = pieces.iter().filter(|piece| is_kind(piece));
+                pieces.map(text).collect::<String>()
+            };
+            assert_eq!(of_kind(&|piece| piece.kind == PieceKind::Faint), "tail\nendcut off");
+            if map.is_some() {
+                assert_eq!(of_kind(&|piece| piece.is_framed), "배송은 <b>");
+                assert_eq!(
+                    of_kind(&|piece| matches!(piece.kind, PieceKind::Marked { .. })),
+                    "배송은<b>🙂"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_page_of_none_of_one_and_of_many() {
+        let info = |texts| PageInfo {
+            model: "model".to_owned(),
+            drops: true,
+            texts,
+        };
+        for count in [0, 1, 2, MOST_TEXTS + 1] {
+            let html = page(&vec![explanation(); count], &info(count)).render(&Language::ENGLISH);
+            assert_eq!(
+                html.matches("data-tip=\"+0.4000 · 0.5000 → 0.1000\"").count(),
+                count.min(MOST_TEXTS)
+            );
+            assert_eq!(html.contains("Words of each label"), count > 1);
+            assert_eq!(html.contains("the first 200 texts are shown"), count > MOST_TEXTS);
+            assert!(!html.contains("<a>") && !html.contains("<b> "));
+        }
+    }
+}
