@@ -141,7 +141,7 @@ pub struct Columns {
 }
 
 /// Which columns of a labelled file hold what, and what the labels are called.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct LabelledColumns {
     /// Column of the text; several times with --stack [default: detected]
     #[arg(long, value_name = "COLUMN")]
@@ -341,7 +341,7 @@ pub enum CompressTo {
     Pruned,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub struct Compress {
     /// Model directory, or the name of a model on the hub
     #[arg(long, value_name = "DIR|NAME")]

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use gareum::bench::BenchError;
+use gareum::chain::ChainError;
 use gareum::comparison::ComparisonError;
 use gareum::compress::CompressError;
 use gareum::data::DataError;
@@ -91,6 +92,10 @@ fn is_input(error: &anyhow::Error) -> bool {
         ComparisonError::Metrics(_) => false,
         _ => true,
     };
+    let is_explain_input = |error: &ExplainError| match error {
+        ExplainError::Predict(error) => is_predict_input(error),
+        _ => true,
+    };
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<TrainError>() {
             return is_train_input(error);
@@ -115,8 +120,15 @@ fn is_input(error: &anyhow::Error) -> bool {
             };
         }
         if let Some(error) = cause.downcast_ref::<ExplainError>() {
+            return is_explain_input(error);
+        }
+        if let Some(error) = cause.downcast_ref::<ChainError>() {
             return match error {
-                ExplainError::Predict(error) => is_predict_input(error),
+                ChainError::Train(error) => is_train_input(error),
+                ChainError::Predict(error) => is_predict_input(error),
+                ChainError::Data(error) => is_data_input(error),
+                ChainError::Explain(error) => is_explain_input(error),
+                ChainError::Metrics(_) | ChainError::Write(_) => false,
                 _ => true,
             };
         }

@@ -9,21 +9,19 @@ use gareum::chain::{self, Chain, ChainEvaluation};
 use gareum::data::SchemaSource;
 use gareum::files;
 use gareum::metrics::{AspectMetrics, Interval};
-use gareum::settings::{ChainSettings, PrecisionSetting};
+use gareum::settings::{ChainSettings, OutputSettings, PrecisionSetting};
 use gareum::train::RunOptions;
 use serde_json::json;
 
 use super::predictions::Output;
+use super::scorer::ASPECT_COLUMNS;
 use super::{check_output, hub, labelled, say_precision, stop_flag, train as runs};
-use crate::arguments::{Common, Evaluate, Train};
+use crate::arguments::{Common, Compress, Evaluate, Train};
 use crate::failure::{INTERRUPTED, Usage};
 use crate::progress::{Display, TrainingProgress};
 
 /// The split of a dataset on the hub that is read where the name says none.
 const SPLIT: &str = "test";
-
-/// What a prediction adds to a row.
-pub const ADDED: [&str; 3] = ["label", "aspects", "keywords"];
 
 /// Trains the models of a chain, one after the other, and measures them together.
 pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyhow::Result<ExitCode> {
@@ -82,7 +80,7 @@ pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyh
         }
     }
     // What the directory says is needed to load it; the figures follow.
-    chain::save(settings, &json!(null))?;
+    chain::save(settings, None)?;
     let parts = &prepared.rows.parts;
     let (name, examples) = match (parts.test.as_slice(), parts.validation.as_slice()) {
         ([], []) => return Ok(ExitCode::SUCCESS),
@@ -95,7 +93,7 @@ pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyh
     let evaluation = chain.evaluate(&examples, &mut |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     let metrics = json!({ name: evaluation });
-    chain::save(settings, &metrics)?;
+    chain::save(settings, Some(&metrics))?;
     match common.json {
         true => println!("{}", serde_json::to_string_pretty(&metrics).context("metrics")?),
         false => print(display, &evaluation.metrics),
@@ -133,7 +131,7 @@ pub fn evaluate(command: &Evaluate, model: &Path, common: &Common) -> anyhow::Re
     if let Some(directory) = &command.report {
         files::create_directory(directory)?;
         files::write_atomically(&directory.join("metrics.json"), json.as_bytes())?;
-        let mut output = Output::open(&directory.join("predictions.jsonl"), &columns, &ADDED, display)?;
+        let mut output = Output::open(&directory.join("predictions.jsonl"), &columns, &ASPECT_COLUMNS, display)?;
         records = labelled::open(&command.data, &command.columns, SPLIT)?;
         let mut rows = dataset.examples.iter().zip(&predictions).peekable();
         while let Some(record) = records.next().transpose()? {
@@ -151,6 +149,39 @@ pub fn evaluate(command: &Evaluate, model: &Path, common: &Common) -> anyhow::Re
         true => print!("{json}"),
         false => print(display, &metrics),
     }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Compresses each model of a chain behind its own gate, on the validation rows of its run.
+pub fn compress(command: &Compress, model: &Path, common: &Common) -> anyhow::Result<ExitCode> {
+    let display = Display::new(common);
+    let refused = [(command.data.is_some(), "--data"), (common.json, "--json")];
+    if let Some((_, flag)) = refused.into_iter().find(|(is_given, _)| *is_given) {
+        bail!(Usage(format!(
+            "{flag} is for single models, and this is a chain\nhint: leave it out: each model is judged on the validation rows of its run, and its compression.json has the figures"
+        )));
+    }
+    let settings = ChainSettings::of_model(model)?;
+    for part in settings.kind.parts() {
+        display.note(format_args!("{} model:", part.name()));
+        let of_part = Compress {
+            model: settings.parts.path(*part).to_owned(),
+            output: command.output.join(part.name()),
+            ..command.clone()
+        };
+        let code = super::compress::run(&of_part, common)?;
+        if code != ExitCode::SUCCESS {
+            return Ok(code);
+        }
+    }
+    let settings = ChainSettings {
+        output: OutputSettings {
+            dir: command.output.clone(),
+        },
+        ..settings
+    };
+    chain::save(&settings, None)?;
+    display.note(format_args!("saved to {}", command.output.display()));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -184,7 +215,7 @@ fn print(display: Display, metrics: &AspectMetrics) {
     let line = |text: String, name: &str| {
         let interval: Option<Interval> = metrics.confidence_intervals.of(name);
         let interval = interval.map_or(String::new(), |it| format!("  [{:.4}, {:.4}]", it.low, it.high));
-        display.print(format_args!("{text}{interval}"));
+        println!("{}{interval}", display.text(&text));
     };
     line(format!("keywords, micro F1: {:.4}", metrics.keyword_f1), "keyword_f1");
     line(

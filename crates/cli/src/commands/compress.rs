@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use anyhow::bail;
+use gareum::chain::Chain;
 use gareum::comparison::Comparison;
 use gareum::compress::{
     Compressed, Event, Gate, Judgement, QuantizeOptions, Quantized, Report, Source, quantize, to_half, trim_vocabulary,
@@ -40,6 +41,9 @@ pub fn run(command: &Compress, common: &Common) -> anyhow::Result<ExitCode> {
             "{}: the compressed model would take the place of the original\nhint: name another directory with --output",
             directory.display()
         )));
+    }
+    if Chain::is_at(&directory) {
+        return super::chain::compress(command, &directory, common);
     }
     let gate = gate(command.gate.as_deref())?;
     let pruning = prune::options(command)?;

@@ -16,6 +16,7 @@ use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
 use super::predictions::remove_when_interrupted;
+use super::scorer::Scorer;
 use super::{check_output, hub, say_precision, write_report};
 use crate::arguments::{Common, Explain, Precision};
 use crate::failure::Usage;
@@ -36,19 +37,20 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
     }
     let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
     let base = command.base.as_deref();
-    let predictor = match options.method.needs_gradients() {
-        false => Predictor::load_with_base(&model, base, command.precision.into())?,
+    let scorer = match options.method.needs_gradients() {
+        false => Scorer::load(&model, base, command.precision)?,
         true if matches!(command.precision, Precision::Bf16) => {
             bail!(Usage(
                 "--precision bf16 is for occlusion\nhint: gradients are computed in f32; leave it out".to_owned()
             ))
         }
-        true => Predictor::load_for_gradients(&model, base)?,
+        true => Scorer::load_for_gradients(&model, base)?,
     };
-    explain::check(&predictor, &options)?;
-    let mut source = Source::open(command, &predictor)?;
+    scorer.check(&options)?;
+    let predictor = scorer.explained();
+    let mut source = Source::open(command, &scorer)?;
     let mut output = Output::open(format, command, display)?;
-    say_precision(display, &predictor);
+    say_precision(display, predictor);
     if predictor.tokenizer().mask_token().is_none() && !options.method.needs_gradients() && !options.drop {
         display.note("the tokenizer has no mask token: words are left out instead");
     }
@@ -57,7 +59,7 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
     while let Some(chunk) = source.next_chunk()? {
         let inputs: Vec<Input> = chunk.iter().flatten().cloned().collect();
         let started = Instant::now();
-        let mut explanations = explain::explain(&predictor, &inputs, &options)?.into_iter();
+        let mut explanations = scorer.explain(&inputs, &options)?.into_iter();
         spent += started.elapsed();
         for input in &chunk {
             // A row without text stays in its place, without a label.
@@ -82,7 +84,7 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
             "{cut} of {rows} texts are longer than the model reads: the rest is not explained"
         ));
     }
-    output.finish(&predictor, &options, rows - missing)?;
+    output.finish(predictor, &options, rows - missing)?;
     if common.json
         && let Some(path) = command.output.as_ref().filter(|path| path.as_os_str() != "-")
     {
@@ -139,7 +141,7 @@ enum Source {
 }
 
 impl Source {
-    fn open(command: &Explain, predictor: &Predictor) -> anyhow::Result<Self> {
+    fn open(command: &Explain, scorer: &Scorer) -> anyhow::Result<Self> {
         let Some(path) = &command.input else {
             return Ok(Self::Text(Some(Input {
                 text: command.text.clone().unwrap_or_default(),
@@ -160,10 +162,7 @@ impl Source {
             text_pair: command.text_pair_column.clone(),
             ..ColumnRequest::default()
         };
-        let mut known = predictor.known_columns();
-        if known.text.len() > 1 {
-            known.text.clear();
-        }
+        let known = scorer.known_columns().of_one_text();
         let columns = request.or_known(&known, &records).resolve_inputs(&records)?;
         Ok(Self::Rows(Box::new((records, columns))))
     }

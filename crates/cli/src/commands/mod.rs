@@ -21,6 +21,7 @@ mod predictions;
 mod prune;
 pub mod quickstart;
 mod report;
+mod scorer;
 mod seeds;
 pub mod sweep;
 pub mod train;

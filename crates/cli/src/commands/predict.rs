@@ -1,21 +1,17 @@
 //! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file. One thread
 //! reads and tokenizes a chunk while the one before is predicted and written.
 
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
 use anyhow::Context;
-use gareum::chain::Chain;
 use gareum::data::{ColumnRequest, Input, InputColumns, ReadOptions, Record, Records};
-use gareum::predict::Predictor;
-use gareum::tokens::Encoded;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::chain::ADDED;
-use super::predictions::{Output, added_columns, added_values};
+use super::predictions::Output;
+use super::scorer::{Scorer, Texts};
 use super::{hub, say_precision};
 use crate::arguments::{Common, Predict};
 use crate::progress::Display;
@@ -27,7 +23,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
     hub::dataset(&command.input, "test", common)?;
     let model = hub::model_with_base(&command.model, command.base.as_deref(), common)?;
-    let scorer = Arc::new(Scorer::load(command, &model)?);
+    let scorer = Arc::new(Scorer::load(&model, command.base.as_deref(), command.precision)?);
     let read = ReadOptions {
         header: command.columns.no_header.then_some(false),
         split: Some("test".to_owned()),
@@ -91,93 +87,6 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What rows are scored by.
-enum Scorer {
-    Model(Box<Predictor>),
-    Chain(Box<Chain>),
-}
-
-/// Texts on their way.
-struct Texts {
-    inputs: Vec<Input>,
-    /// Empty for a chain, whose second model reads other texts than the first.
-    encoded: Vec<Encoded>,
-}
-
-/// What is written behind a row.
-struct Scored {
-    added: Vec<Value>,
-    abstained: bool,
-}
-
-impl Scorer {
-    fn load(command: &Predict, model: &Path) -> anyhow::Result<Self> {
-        let precision = command.precision.into();
-        Ok(match Chain::is_at(model) {
-            true => Self::Chain(Box::new(Chain::load(model, precision)?)),
-            false => Self::Model(Box::new(Predictor::load_with_base(
-                model,
-                command.base.as_deref(),
-                precision,
-            )?)),
-        })
-    }
-
-    /// The model that reads texts as they are.
-    fn first(&self) -> &Predictor {
-        match self {
-            Self::Model(predictor) => predictor,
-            Self::Chain(chain) => chain.first(),
-        }
-    }
-
-    fn known_columns(&self) -> ColumnRequest {
-        match self {
-            Self::Model(predictor) => predictor.known_columns(),
-            Self::Chain(chain) => chain.known_columns(),
-        }
-    }
-
-    fn added_columns(&self) -> &'static [&'static str] {
-        match self {
-            Self::Model(predictor) => added_columns(predictor),
-            Self::Chain(_) => &ADDED,
-        }
-    }
-
-    fn prepare(&self, inputs: Vec<Input>) -> anyhow::Result<Texts> {
-        let encoded = match self {
-            Self::Model(predictor) => predictor.encode(&inputs)?,
-            Self::Chain(_) => Vec::new(),
-        };
-        Ok(Texts { inputs, encoded })
-    }
-
-    fn score(&self, texts: &Texts, top_k: Option<usize>) -> anyhow::Result<Vec<Scored>> {
-        Ok(match self {
-            Self::Model(predictor) => {
-                let predictions = predictor.predict_encoded(&texts.encoded, &mut |_| ())?;
-                let scored = predictions.iter().map(|prediction| Scored {
-                    added: added_values(predictor, prediction, top_k),
-                    abstained: prediction.abstained,
-                });
-                scored.collect()
-            }
-            Self::Chain(chain) => {
-                let predictions = chain.predict(&texts.inputs, &mut |_| ())?;
-                let scored = predictions.iter().map(|prediction| {
-                    let columns = chain.columns(prediction);
-                    Scored {
-                        added: vec![columns.label.into(), columns.aspects.into(), columns.keywords.into()],
-                        abstained: prediction.keywords.abstained,
-                    }
-                });
-                scored.collect()
-            }
-        })
-    }
 }
 
 /// Rows that are predicted and written together.

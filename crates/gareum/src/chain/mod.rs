@@ -6,6 +6,7 @@
 //! Not here: reading annotated files (`data/label_values.rs`: an aspect is a label of two words), measures (`metrics/aspects.rs`).
 
 mod evaluate;
+mod explain;
 mod template;
 mod train;
 
@@ -15,6 +16,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::data::{ColumnRequest, DataError, Input, LabelSchema, Task, aspect, keyword_and_polarity};
+use crate::explain::ExplainError;
 use crate::files::WriteError;
 use crate::metrics::MetricsError;
 use crate::predict::{PredictError, Prediction, Predictor};
@@ -47,6 +49,9 @@ pub enum ChainError {
     /// A file cannot be written.
     #[error(transparent)]
     Write(#[from] WriteError),
+    /// An explanation.
+    #[error(transparent)]
+    Explain(#[from] ExplainError),
     /// A label without a sentiment.
     #[error(
         "{place}: the label `{label}` is no keyword with a sentiment\nhint: write `배송 -1`, or objects with a `keyword` and a `sentiment`; with one column for each keyword set data.polarities = true and name them all in data.label"
@@ -188,10 +193,22 @@ impl Chain {
     /// # Errors
     /// [`ChainError`] names the file and what is wrong with it.
     pub fn load(path: &Path, precision: PrecisionSetting) -> Result<Self, ChainError> {
+        Self::load_by(path, &|model| Predictor::load(model, precision))
+    }
+
+    /// Reads a chain for [`Chain::explain`] with gradients, see [`Predictor::load_for_gradients`].
+    ///
+    /// # Errors
+    /// As [`Chain::load`].
+    pub fn load_for_gradients(path: &Path) -> Result<Self, ChainError> {
+        Self::load_by(path, &|model| Predictor::load_for_gradients(model, None))
+    }
+
+    fn load_by(path: &Path, read: &dyn Fn(&Path) -> Result<Predictor, PredictError>) -> Result<Self, ChainError> {
         let settings = ChainSettings::of_model(path)?;
         let load = |part: Part, expected: Task, words: &'static str| -> Result<Box<Predictor>, ChainError> {
             let path = settings.parts.path(part);
-            let predictor = Predictor::load(path, precision)?;
+            let predictor = read(path)?;
             match predictor.schema().task {
                 found if found == expected => Ok(Box::new(predictor)),
                 found => Err(ChainError::PartTask {

@@ -4,8 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{AspectSchema, ChainError};
 use crate::data::{Example, LabelSchema, Target, Task};
@@ -166,11 +165,11 @@ impl PreparedChain {
     }
 }
 
-/// Writes what makes the directory a chain, with the figures of its rows; the models are there already.
+/// Writes what makes the directory a chain, and figures where there are any; the models are there already.
 ///
 /// # Errors
 /// [`ChainError::Write`] if a file cannot be written.
-pub fn save(settings: &ChainSettings, metrics: &impl Serialize) -> Result<(), ChainError> {
+pub fn save(settings: &ChainSettings, metrics: Option<&Value>) -> Result<(), ChainError> {
     let settings = ChainSettings {
         parts: Parts::default(),
         ..settings.clone()
@@ -180,8 +179,10 @@ pub fn save(settings: &ChainSettings, metrics: &impl Serialize) -> Result<(), Ch
         Ok(text) => Ok(files::write_atomically(&path, text.as_bytes())?),
         Err(reason) => Err(ChainError::Write(files::WriteError { path, reason })),
     };
-    let json = serde_json::to_string_pretty(metrics).map_err(|error| error.to_string());
-    written(directory.join("metrics.json"), json.map(|json| json + "\n"))?;
+    if let Some(metrics) = metrics {
+        let json = serde_json::to_string_pretty(metrics).map_err(|error| error.to_string());
+        written(directory.join("metrics.json"), json.map(|json| json + "\n"))?;
+    }
     let toml = toml::to_string(&settings).map_err(|error| error.to_string());
     written(directory.join(ChainSettings::FILE), toml)
 }

@@ -88,7 +88,7 @@ impl RawLabel {
             }
             Value::Bool(_) | Value::Number(_) => Ok(Some(Self::One(Atom::new(&value.to_string())))),
             Value::Array(items) => Ok(Some(Self::Many(items.iter().map(atom_of).collect::<Result<_, _>>()?))),
-            Value::Object(_) => Err("expected a label or a list of labels"),
+            Value::Object(_) => Err("a label or a list of labels"),
         }
     }
 
@@ -121,7 +121,7 @@ impl RawLabel {
 
     /// The labels in a list of keywords and one of the sentiment of each; `Ok(None)` if they are missing.
     pub fn read_aspects(keywords: &Value, sentiments: &Value) -> Result<Option<Self>, &'static str> {
-        const EXPECTED: &str = "expected as many sentiments as keywords, each a name or a number";
+        const EXPECTED: &str = "as many sentiments as keywords, each a name or a number";
         let atoms = |value: &Value| match value {
             Value::Null => Ok(None),
             Value::Array(items) => items.iter().map(atom_of).collect::<Result<Vec<_>, _>>().map(Some),
@@ -219,10 +219,10 @@ fn atom_of(value: &Value) -> Result<Atom, &'static str> {
                 (Some(keyword), Some(polarity)) if !keyword.text.is_empty() && !polarity.text.is_empty() => {
                     Ok(Atom::new(&aspect(&keyword.text, &polarity.canonical())))
                 }
-                _ => Err("expected objects with a `keyword` (or `category`) and a `sentiment` (or `polarity`)"),
+                _ => Err("objects with a `keyword` (or `category`) and a `sentiment` (or `polarity`)"),
             }
         }
-        _ => Err("expected names or numbers in the list"),
+        _ => Err("names or numbers in the list"),
     }
 }
 
@@ -272,7 +272,11 @@ pub(crate) fn infer(
     map: Option<&LabelMap>,
 ) -> (LabelSchema, Option<String>) {
     let has_lists = labels.iter().any(|label| matches!(label, RawLabel::Many(_)));
-    let evident = if has_lists {
+    // `[]` among joined labels is how a row says that it has none.
+    let are_lists = labels
+        .iter()
+        .any(|label| matches!(label, RawLabel::Many(atoms) if !atoms.is_empty()));
+    let evident = if are_lists {
         None
     } else {
         separator.or_else(|| joined_by(labels))
@@ -287,7 +291,7 @@ pub(crate) fn infer(
         Task::MultiLabel => {
             let occurring = || {
                 let occurs = |candidate: &&str| labels.iter().any(|label| label.contains(candidate));
-                SEPARATORS.into_iter().find(occurs).filter(|_| !has_lists)
+                SEPARATORS.into_iter().find(occurs).filter(|_| !are_lists)
             };
             let separator = evident.or_else(occurring);
             let names = ordered_names(labels.iter().flat_map(|label| pieces(label, separator)), map);

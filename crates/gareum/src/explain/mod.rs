@@ -292,10 +292,35 @@ fn is_false(value: &bool) -> bool {
 /// [`ExplainError`] if an option does not go with the model, or a text cannot be tokenized.
 pub fn explain(predictor: &Predictor, inputs: &[Input], options: &Options) -> Result<Vec<Explanation>, ExplainError> {
     check(predictor, options)?;
-    let readings = Reading::all(predictor, inputs, options.units)?;
+    explain_readings(predictor, &Reading::all(predictor, inputs, options.units)?, options)
+}
+
+/// As [`explain`], of the words in one part of each text: in the second text or not, and which characters. Places are counted from its beginning.
+///
+/// # Errors
+/// As [`explain`].
+pub(crate) fn explain_parts(
+    predictor: &Predictor,
+    inputs: &[Input],
+    parts: &[(bool, Characters)],
+    options: &Options,
+) -> Result<Vec<Explanation>, ExplainError> {
+    check(predictor, options)?;
+    let mut readings = Reading::all(predictor, inputs, options.units)?;
+    for (reading, (is_pair, part)) in readings.iter_mut().zip(parts) {
+        reading.keep(*is_pair, *part);
+    }
+    explain_readings(predictor, &readings, options)
+}
+
+fn explain_readings(
+    predictor: &Predictor,
+    readings: &[Reading<'_>],
+    options: &Options,
+) -> Result<Vec<Explanation>, ExplainError> {
     let mut explanations = match options.method {
-        Method::Occlusion => occlusion::explain(predictor, &readings, options)?,
-        Method::GradientInput | Method::IntegratedGradients => gradients::explain(predictor, &readings, options)?,
+        Method::Occlusion => occlusion::explain(predictor, readings, options)?,
+        Method::GradientInput | Method::IntegratedGradients => gradients::explain(predictor, readings, options)?,
     };
     for map in explanations.iter_mut().flat_map(|explanation| &mut explanation.maps) {
         span::finish(map, options.window);

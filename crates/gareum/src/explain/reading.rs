@@ -24,6 +24,14 @@ impl Characters {
     fn shared(self, other: Self) -> usize {
         self.end.min(other.end).saturating_sub(self.start.max(other.start))
     }
+
+    /// What of it stands in `part`, counted from there.
+    fn within(self, part: Self) -> Option<Self> {
+        (self.shared(part) > 0).then(|| Self {
+            start: self.start.max(part.start) - part.start,
+            end: self.end.min(part.end) - part.start,
+        })
+    }
 }
 
 /// A text with its tokens and words.
@@ -53,6 +61,21 @@ impl<'a> Reading<'a> {
     pub fn all(predictor: &Predictor, inputs: &'a [Input], units: Units) -> Result<Vec<Self>, ExplainError> {
         let read = |input| Self::of(predictor, input, units);
         inputs.par_iter().map(read).collect()
+    }
+
+    /// Keeps the words in a part of one text, as if it were the text.
+    pub fn keep(&mut self, is_pair: bool, part: Characters) {
+        let unread = self.unread[usize::from(is_pair)];
+        self.unread = [unread.and_then(|unread| unread.within(part)), None];
+        self.words.retain_mut(|word| {
+            let Some(place) = word.place.within(part).filter(|_| word.pair == is_pair) else {
+                return false;
+            };
+            let before = part.start.saturating_sub(word.place.start);
+            word.text = word.text.chars().skip(before).take(place.end - place.start).collect();
+            (word.place, word.pair) = (place, false);
+            true
+        });
     }
 
     fn of(predictor: &Predictor, input: &'a Input, units: Units) -> Result<Self, ExplainError> {

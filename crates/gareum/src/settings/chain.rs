@@ -24,6 +24,9 @@ const OWN: [&str; 8] = [
     "sentiment",
 ];
 
+/// Those for both models.
+const SHARED: [&str; 5] = ["model", "train", "lora", "distillation", "decision"];
+
 fn default_template() -> String {
     "###입력: {text} \n###키워드: {keyword}".to_owned()
 }
@@ -144,6 +147,11 @@ impl ChainSettings {
             let (shared, mut sections) = read::<Table>(path)?
                 .into_iter()
                 .partition::<Table, _>(|(key, _)| !OWN.contains(&key.as_str()));
+            if let Some(unknown) = shared.keys().find(|key| !SHARED.contains(&key.as_str())) {
+                let known: Vec<String> = OWN.iter().chain(&SHARED).map(|key| format!("`{key}`")).collect();
+                let message = format!("unknown field `{unknown}`, expected one of {}", known.join(", "));
+                return Err(parse_error(place, &message));
+            }
             for (name, run) in &mut runs {
                 *run = shared.clone();
                 match sections.remove(*name) {
