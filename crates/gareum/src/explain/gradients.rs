@@ -8,6 +8,9 @@
 //!
 //! An encoder-decoder reads each text twice: what a token does in either adds up.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use rayon::prelude::*;
 use tensor::{ParameterGradients, Tape, Tensor, Var};
 
@@ -51,6 +54,9 @@ pub(super) fn explain(
     }
     Ok(explanations)
 }
+
+/// Where the tape leaves the gradient of a variable.
+type Gradient = Rc<RefCell<Option<Tensor>>>;
 
 /// The way from a baseline to a text.
 struct Way<'a> {
@@ -182,13 +188,7 @@ impl<'a> Way<'a> {
     }
 
     /// The logits at some points, and where the gradients of what tokens start from will be.
-    #[expect(clippy::type_complexity, reason = "the tape's own")]
-    fn forward(
-        &self,
-        tape: &Tape,
-        model: &Model,
-        points: &[f64],
-    ) -> Result<(Vec<std::rc::Rc<std::cell::RefCell<Option<Tensor>>>>, Var), ExplainError> {
+    fn forward(&self, tape: &Tape, model: &Model, points: &[f64]) -> Result<(Vec<Gradient>, Var), ExplainError> {
         let batch = PackedBatch::new(points.iter().map(|_| self.encoded), 0, 0);
         let mut embedded = Vec::with_capacity(self.stacks.len());
         let mut gradients = Vec::with_capacity(self.stacks.len());

@@ -56,15 +56,17 @@ const PARTICLES: [(&str, After, usize); 36] = [
 const SECOND: [&str; 4] = ["는", "은", "도", "만"];
 
 /// Words that only look as if they ended with one.
-const WHOLE: [&str; 24] = [
+const WHOLE: [&str; 30] = [
     "하지만",
     "그렇지만",
-    "그러나",
-    "그래도",
     "그러므로",
+    "그래도",
+    "아무도",
     "그대로",
     "제대로",
+    "나름대로",
     "마음대로",
+    "대체로",
     "스스로",
     "저절로",
     "억지로",
@@ -75,16 +77,23 @@ const WHOLE: [&str; 24] = [
     "젊은이",
     "늙은이",
     "지팡이",
-    "아무도",
-    "어느새",
-    "너무나",
-    "아이가",
-    "소고기는",
-    "나름대로",
+    "깨끗이",
+    "일찍이",
+    "틈틈이",
+    "만족도",
+    "난이도",
+    "완성도",
+    "인지도",
+    "선호도",
+    "신뢰도",
+    "중요도",
 ];
 
-/// Final consonants that stems of verbs have and hardly any noun: `재미있을`, `괜찮은`. By their numbers in a syllable: ㄲ ㄳ ㄵ ㄶ ㄺ ㄻ ㄼ ㄽ ㄾ ㄿ ㅀ ㅄ ㅆ ㅎ
-/// but for ㄲ, ㄳ, ㄺ and ㄻ, which nouns end with too.
+/// Endings of verbs that look like a particle behind a noun: `사용하는`, `늦었지만`. The nouns that end so (`바다는`) are left alone with them.
+const ENDINGS: [&str; 4] = ["하는", "되는", "다는", "지만"];
+
+/// Final consonants that stems of verbs have and hardly any noun: `재미있을`, `괜찮은`. ㄵ ㄶ ㄼ ㄽ ㄾ ㄿ ㅀ ㅄ ㅆ ㅎ, by their
+/// numbers in a syllable.
 const OF_VERBS: [u32; 10] = [5, 6, 11, 12, 13, 14, 15, 18, 20, 27];
 
 const FIRST_SYLLABLE: u32 = 0xAC00;
@@ -98,8 +107,8 @@ pub(super) fn cut(word: &[char]) -> usize {
         .iter()
         .rposition(|&character| is_syllable(character))
         .map_or(0, |at| at + 1);
-    let is_whole = WHOLE.iter().any(|whole| whole.chars().eq(word[..end].iter().copied()));
-    if is_whole {
+    let letters: String = word[..end].iter().collect();
+    if WHOLE.contains(&letters.as_str()) || ENDINGS.iter().any(|ending| letters.ends_with(ending)) {
         return word.len();
     }
     let Some(length) = last_particle(&word[..end]) else {
@@ -172,6 +181,8 @@ mod tests {
             ("iPhone은", "iPhone|은"),
             ("아이폰을", "아이폰|을"),
             ("집에서", "집|에서"),
+            ("만족도가", "만족도|가"),
+            ("강아지는", "강아지|는"),
             ("\"가격은\"", "\"가격|은\""),
         ] {
             let characters: Vec<char> = word.chars().collect();
@@ -184,7 +195,7 @@ mod tests {
 
     #[test]
     fn words_that_look_so_are_left_alone() {
-        let words = "좋은 많이 회의 맛있는 재미있을 괜찮은 하지만 제대로 결과 평가 은 이 에서 good 2024 😀 고양이 . 예쁜데요 싫은 같이";
+        let words = "늦었지만 사용하는 맛있다는 깨끗이 만족도 좋은 많이 회의 맛있는 재미있을 괜찮은 하지만 제대로 결과 평가 은 이 에서 good 2024 😀 고양이 . 예쁜데요 싫은 같이";
         for word in words.split(' ') {
             let characters: Vec<char> = word.chars().collect();
             assert_eq!(cut(&characters), characters.len(), "{word}");
