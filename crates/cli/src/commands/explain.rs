@@ -12,6 +12,7 @@ use gareum::explain::{self, Explanation, LabelMap, Labels, Options, PageInfo, Wo
 use gareum::files::temporary_name;
 use gareum::predict::Predictor;
 use gareum::report::{PieceKind, Text};
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -54,7 +55,10 @@ pub fn run(command: &Explain, common: &Common) -> anyhow::Result<ExitCode> {
     if predictor.tokenizer().mask_token().is_none() && !options.method.needs_gradients() && !options.drop {
         display.note("the tokenizer has no mask token: words are left out instead");
     }
-    let bar = display.rows(None);
+    let bar = match &command.input {
+        Some(_) => display.rows(None),
+        None => ProgressBar::hidden(),
+    };
     let (mut rows, mut missing, mut cut, mut spent) = (0u64, 0u64, 0u64, Duration::ZERO);
     while let Some(chunk) = source.next_chunk()? {
         let inputs: Vec<Input> = chunk.iter().flatten().cloned().collect();

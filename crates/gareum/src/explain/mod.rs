@@ -218,7 +218,7 @@ pub struct LabelMap {
     pub probability: f64,
     /// The words that the model saw, in order, those of a second text behind those of the first.
     pub words: Vec<Word>,
-    /// The neighbouring words whose scores have the largest sum; none if no score is positive.
+    /// The neighbouring words that stand out most; none if no score is positive.
     pub best: Option<BestSpan>,
     /// Integrated gradients: whether the scores add up.
     #[serde(skip_serializing_if = "Option::is_none")]

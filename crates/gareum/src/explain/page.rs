@@ -11,6 +11,8 @@ use crate::report::{
 pub const MOST_TEXTS: usize = 200;
 /// Words of a label in the table over all texts.
 const MOST_WORDS: usize = 6;
+/// Words whose sums are a smaller share of the largest are left out of it.
+const LEAST_SHARE: f64 = 0.05;
 /// Labels in that table.
 const MOST_LABELS: usize = 100;
 /// Scores smaller than this are weak, even if a text has no stronger ones.
@@ -90,7 +92,7 @@ fn summary(explanations: &[Explanation], info: &PageInfo) -> Section {
         .count();
     if cut > 0 {
         notices.push(note(format!(
-            "{cut} texts are longer than the model reads; what it did not read is struck through"
+            "texts longer than the model reads: {cut}; what it did not read is struck through"
         )));
     }
     let shown = explanations.len().min(MOST_TEXTS);
@@ -125,7 +127,7 @@ fn legend() -> Vec<Piece> {
         (words("a little against it"), marked(-0.35), false),
         (words("against it"), marked(-1.0), false),
         (
-            words("the neighbouring words with the largest sum"),
+            words("the neighbouring words that stand out most"),
             PieceKind::Plain,
             true,
         ),
@@ -150,11 +152,8 @@ struct Tally {
     texts: usize,
 }
 
-/// For each label the words that speak for it and against it most, over all texts; nothing for a single text.
+/// For each label of several texts the words that speak for it and against it most; nothing where there is no such label.
 fn over_all(explanations: &[Explanation]) -> Option<Section> {
-    if explanations.len() < 2 {
-        return None;
-    }
     let mut labels: BTreeMap<&str, (usize, BTreeMap<String, Tally>)> = BTreeMap::new();
     for map in maps(explanations) {
         let (texts, tallies) = labels.entry(&map.label).or_default();
@@ -172,6 +171,11 @@ fn over_all(explanations: &[Explanation]) -> Option<Section> {
         }
     }
     let mut labels: Vec<_> = labels.into_iter().collect();
+    // A single text is shown as it is.
+    labels.retain(|(_, (texts, _))| *texts > 1);
+    if labels.is_empty() {
+        return None;
+    }
     labels.sort_by_key(|(_, (texts, _))| std::cmp::Reverse(*texts));
     let rows = labels.into_iter().take(MOST_LABELS).map(|(label, (texts, tallies))| {
         let mut tallies: Vec<(String, Tally)> = tallies.into_iter().collect();
@@ -186,6 +190,8 @@ fn over_all(explanations: &[Explanation]) -> Option<Section> {
             };
             data(chosen.iter().map(word).collect::<Vec<_>>().join(", "))
         };
+        let strongest = tallies.iter().map(|(_, tally)| tally.sum.abs()).fold(0.0, f64::max);
+        tallies.retain(|(_, tally)| tally.sum.abs() >= LEAST_SHARE * strongest);
         let best = tallies.iter().filter(|(_, tally)| tally.sum > 0.0).take(MOST_WORDS);
         let worst = tallies
             .iter()

@@ -29,27 +29,35 @@ fn smooth(words: &mut [Word], window: usize) {
     }
 }
 
-/// The neighbouring words whose scores have the largest sum (Kadane's algorithm), the shortest of equal ones.
+/// The neighbouring words that stand out most: whose scores have the largest sum once each is less by what an average word of the text has
+/// (Kadane's algorithm), the shortest of equal ones. Without that, a text whose words nearly all speak for the label is its own best span. Where none
+/// stands out, the largest sum as it is.
 fn best_span(words: &[Word]) -> Option<BestSpan> {
+    let mean = words.iter().map(Word::shown_score).sum::<f64>() / words.len().max(1) as f64;
+    let range = largest_sum(words, mean.max(0.0)).or_else(|| largest_sum(words, 0.0))?;
+    let words = &words[range];
+    Some(BestSpan {
+        start: words.first()?.start,
+        end: words.last()?.end,
+        pair: words.first()?.pair,
+        score: words.iter().map(Word::shown_score).sum(),
+    })
+}
+
+/// The words whose scores, each less by `toll`, have the largest sum; none if no sum is positive.
+fn largest_sum(words: &[Word], toll: f64) -> Option<Range<usize>> {
     let mut best: Option<(Range<usize>, f64)> = None;
     let (mut start, mut sum) = (0, 0.0);
     for (number, word) in words.iter().enumerate() {
         if sum <= 0.0 {
             (start, sum) = (number, 0.0);
         }
-        sum += word.shown_score();
+        sum += word.shown_score() - toll;
         if sum > best.as_ref().map_or(0.0, |(_, best)| *best) {
             best = Some((start..number + 1, sum));
         }
     }
-    let (range, score) = best?;
-    let words = &words[range];
-    Some(BestSpan {
-        start: words.first()?.start,
-        end: words.last()?.end,
-        pair: words.first()?.pair,
-        score,
-    })
+    best.map(|(range, _)| range)
 }
 
 #[cfg(test)]
@@ -70,13 +78,16 @@ mod tests {
     }
 
     #[test]
-    fn the_best_span_has_the_largest_sum() {
+    fn the_best_span_stands_out() {
         for (scores, expected) in [
             (&[1.0, -2.0, 3.0, -1.0, 2.0, -5.0, 3.0][..], Some((4, 9, 4.0))),
             (&[-1.0, 0.0, -2.0], None),
             (&[], None),
             (&[0.0, 1.0, 0.0], Some((2, 3, 1.0))),
             (&[0.5], Some((0, 1, 0.5))),
+            (&[0.25, 0.25], Some((0, 3, 0.5))),
+            (&[0.125, 0.5, 0.0, 0.125], Some((2, 3, 0.5))),
+            (&[-10.0, -10.0, 0.5, -1.0, -1.0], Some((4, 5, 0.5))),
         ] {
             let best = best_span(&words(scores)).map(|best| (best.start, best.end, best.score));
             assert_eq!(best, expected, "{scores:?}");
