@@ -448,9 +448,15 @@ pub struct Predict {
     /// File of texts, or - for standard input, one text a line
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub input: PathBuf,
-    /// File to write (.jsonl or .csv), or - for JSON lines on standard output
+    /// File to write (.jsonl, .csv or .parquet), or - for JSON lines on standard output
     #[arg(long, short, value_name = "FILE", default_value = "-")]
     pub output: PathBuf,
+    /// Go on with a file that was not finished, where it stopped
+    #[arg(long)]
+    pub resume: bool,
+    /// Add a column with what every word has to do with the labels, by occlusion (see `gareum explain`)
+    #[arg(long)]
+    pub explain: bool,
     #[command(flatten)]
     pub columns: Columns,
     /// What to compute in; auto is what the model was trained in, if the processor is fast in it

@@ -1,23 +1,29 @@
 //! `gareum predict`: rows stream through in chunks, so that memory stays bounded whatever the size of the file. One thread
 //! reads and tokenizes a chunk while the one before is predicted and written.
 
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, sync_channel};
 use std::thread::JoinHandle;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use gareum::data::{ColumnRequest, Input, InputColumns, ReadOptions, Record, Records};
+use gareum::explain::Options;
 use serde_json::json;
 
-use super::predictions::Output;
+use super::predictions::{Output, Resumable};
 use super::scorer::{Scorer, Texts};
 use super::{hub, say_precision};
 use crate::arguments::{Common, Predict};
+use crate::failure::Usage;
 use crate::progress::Display;
 
 /// Rows that are read, predicted and written at a time.
 const CHUNK_ROWS: usize = 1024;
+
+/// The column of `--explain`.
+const EXPLANATION: &str = "explanation";
 
 pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let display = Display::new(common);
@@ -29,7 +35,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         split: Some("test".to_owned()),
         ..ReadOptions::default()
     };
-    let records = match command.input.as_os_str() == "-" {
+    let mut records = match command.input.as_os_str() == "-" {
         true => Records::from_lines(std::io::stdin()),
         false => Records::open(&command.input, &read)?,
     };
@@ -40,14 +46,42 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     };
     let known = scorer.known_columns().of_one_text();
     let columns = request.or_known(&known, &records).resolve_inputs(&records)?;
-    let mut output = Output::open(&command.output, records.columns(), scorer.added_columns(), display)?;
+    let mut added = scorer.added_columns().to_vec();
+    if command.explain {
+        added.push(EXPLANATION);
+        scorer.check(&Options::default())?;
+    }
+    let resumable = resumable(command, &model)?;
+    let (mut output, there) = Output::begin(&command.output, records.columns(), &added, resumable, display)?;
     say_precision(display, scorer.first());
+    let skipped = records
+        .by_ref()
+        .take(usize::try_from(there)?)
+        .collect::<Result<Vec<_>, _>>();
+    if skipped?.len() as u64 != there {
+        bail!(Usage(format!(
+            "{}: there are fewer rows than were predicted\nhint: leave out --resume to begin anew",
+            command.input.display()
+        )));
+    }
+    if there > 0 {
+        display.note(format_args!("{there} rows are there already"));
+    }
     let bar = display.rows(None);
-    let (mut done, mut missing, mut abstained) = (0u64, 0u64, 0u64);
+    let (mut done, mut missing, mut abstained) = (there, 0u64, 0u64);
     let (chunks, reader) = read_ahead(records, columns, Arc::clone(&scorer));
     for chunk in chunks {
         let Chunk { rows, texts } = chunk?;
-        let mut scored = scorer.score(&texts, command.top_k)?.into_iter();
+        let mut scored = scorer.score(&texts, command.top_k)?;
+        if command.explain {
+            for (scored, explanation) in scored
+                .iter_mut()
+                .zip(scorer.explain(&texts.inputs, &Options::default())?)
+            {
+                scored.added.push(serde_json::to_value(explanation.maps)?);
+            }
+        }
+        let mut scored = scored.into_iter();
         done += rows.len() as u64;
         for Row { record, has_text } in &rows {
             // A row without text stays in its place, without a label.
@@ -57,7 +91,7 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
             let added = scored.map_or(Vec::new(), |scored| scored.added);
             output.write(&record.values, &added)?;
         }
-        output.flush()?;
+        output.flush(done)?;
         bar.set_position(done);
     }
     if let Err(panic) = reader.join() {
@@ -87,6 +121,43 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What a run must agree in with the one that it goes on with; nothing for standard output.
+fn resumable(command: &Predict, model: &Path) -> anyhow::Result<Option<Resumable>> {
+    let is_stream = [&command.input, &command.output]
+        .into_iter()
+        .any(|path| path.as_os_str() == "-");
+    if is_stream {
+        if command.resume {
+            bail!(Usage(
+                "--resume needs a file to read and one to write\nhint: name them with --input and --output".to_owned()
+            ));
+        }
+        return Ok(None);
+    }
+    let bytes = |path: &Path| std::fs::metadata(path).map(|file| file.len()).ok();
+    // When the model was written: a run with another of the same name is another run.
+    let written = |file: &str| {
+        let written = std::fs::metadata(model.join(file))
+            .and_then(|file| file.modified())
+            .ok()?;
+        Some(written.duration_since(std::time::UNIX_EPOCH).ok()?.as_secs())
+    };
+    let written = ["config.json", "adapter_config.json", "chain.toml"].map(written);
+    Ok(Some(Resumable {
+        resume: command.resume,
+        identity: json!({
+            "model": model,
+            "model_written": written.into_iter().flatten().max(),
+            "input": command.input,
+            "input_bytes": bytes(&command.input),
+            "top_k": command.top_k,
+            "precision": format!("{:?}", command.precision).to_lowercase(),
+            "text": command.columns.text,
+            "text_pair": command.columns.text_pair,
+        }),
+    }))
 }
 
 /// Rows that are predicted and written together.

@@ -20,6 +20,7 @@ mod labels;
 mod leakage;
 mod normalize;
 mod parquet;
+mod parquet_writer;
 #[cfg(test)]
 mod real_data;
 mod records;
@@ -36,6 +37,7 @@ pub use label_map::LabelMap;
 pub use labels::{LabelSchema, Target, Task};
 pub use leakage::{Leak, leaks};
 pub use normalize::{Aligned, NormalizeStep, normalize, normalize_aligned};
+pub use parquet_writer::write_parquet;
 pub use records::{FileFormat, FileKind, ReadOptions, Record, Records};
 pub use source::Compression;
 pub(crate) use split::share_of;
