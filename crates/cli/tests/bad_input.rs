@@ -660,7 +660,8 @@ fn explanations_that_cannot_be_made() {
     ");
     assert_snapshot!(explain(&["--input", "texts.txt", "--text-column", "body"]), @"
     exit 2
-    error: texts.txt: there is no column `body`; found `text`
+    error: texts.txt: no column `body` for the text; found `text`
+    hint: name one of these columns; no delimiter splits this file evenly, so each line is one text: name the delimiter if there is one
     ");
     assert_snapshot!(explain(&["--input", "none.txt"]), @"
     exit 2

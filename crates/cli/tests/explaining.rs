@@ -170,7 +170,7 @@ fn without_a_terminal_words_have_signs() {
     );
     assert!(lines[2].ends_with(" without it"), "{text}");
     assert!(
-        lines[4].starts_with("  together +0.") && lines[4].contains("awful"),
+        lines[4].starts_with("  together +") && lines[4].contains("awful"),
         "{text}"
     );
     assert_eq!(lines.len(), 6, "{text}");
