@@ -140,7 +140,7 @@ fn what_cannot_be_gone_on_with_is_named() {
     );
     insta::assert_snapshot!(fail(&predict("new.jsonl", &["--resume"])), @r"
     exit 2
-    error: new.jsonl.progress: `model_written` was null, now it is 1795333121
+    error: new.jsonl.progress: `top_k` was 3, now it is null
     hint: leave out --resume to begin anew
     ");
     workspace.write("new.jsonl.progress", "{");

@@ -148,14 +148,14 @@ fn resumable(command: &Predict, model: &Path) -> anyhow::Result<Option<Resumable
     Ok(Some(Resumable {
         resume: command.resume,
         identity: json!({
-            "model": model,
-            "model_written": written.into_iter().flatten().max(),
-            "input": command.input,
-            "input_bytes": bytes(&command.input),
             "top_k": command.top_k,
             "precision": format!("{:?}", command.precision).to_lowercase(),
             "text": command.columns.text,
             "text_pair": command.columns.text_pair,
+            "model": model,
+            "input": command.input,
+            "model_written": written.into_iter().flatten().max(),
+            "input_bytes": bytes(&command.input),
         }),
     }))
 }
