@@ -68,6 +68,8 @@ pub enum Command {
     Predict(Predict),
     /// Say which words made a model say what it says
     Explain(Explain),
+    /// Answer over HTTP, for programs and on a page for people
+    Serve(Box<Serve>),
     /// Make a smaller and faster model that does the same, behind a gate
     Compress(Compress),
     /// Write a model for runtimes elsewhere
@@ -562,6 +564,42 @@ pub struct Explain {
     /// What to compute in; auto is what the model was trained in, if the processor is fast in it
     #[arg(long, value_enum, default_value_t)]
     pub precision: Precision,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "A flag is stronger than a variable (GAREUM_SERVE_PORT, GAREUM_SERVE_QUEUE_MAX_TOKENS, ...), that than the file, for example:\n  \
+    gareum serve --model reviews=models/first --model topics=models/topics --port 8080 --set limits.texts=256"
+)]
+pub struct Serve {
+    /// Model to serve, several times: its directory or its name on the hub, after a name for requests and `=` or not; the first
+    /// answers where a request names none [default: those of the settings]
+    #[arg(long, value_name = "[NAME=]DIR|NAME")]
+    pub model: Vec<String>,
+    /// Directory of the model that the adapters among --model belong to, which they then share in memory [default: where each says]
+    #[arg(long, value_name = "DIR")]
+    pub base: Option<PathBuf>,
+    /// Settings file [default: serve.toml, if there is one here]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Address to listen at; 0.0.0.0 for all of this machine [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// Port to listen at; 0 takes a free one [default: 8080]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
+    /// File of API keys, one a line, with a name and `=` before it or not [default: everybody may ask]
+    #[arg(long, value_name = "FILE")]
+    pub api_keys: Option<PathBuf>,
+    /// What to compute in [default: what each model was trained in, if the processor is fast in it]
+    #[arg(long, value_enum)]
+    pub precision: Option<Precision>,
+    /// Any setting, several times
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub set: Vec<String>,
+    /// Serve nothing: ask a server whether it is ready, and end with 0 if it is, as health checks of containers do
+    #[arg(long, value_name = "URL", num_args = 0..=1, default_missing_value = "")]
+    pub check: Option<String>,
 }
 
 #[derive(Debug, Args)]

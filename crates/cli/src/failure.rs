@@ -17,6 +17,7 @@ use gareum::settings::{IniError, SettingsError};
 use gareum::sweep::SweepError;
 use gareum::tokens::TokenizerError;
 use gareum::train::TrainError;
+use serve::ServeError;
 
 use crate::language::Language;
 
@@ -137,6 +138,13 @@ fn is_input(error: &anyhow::Error) -> bool {
                 ExportError::Predict(error) => is_predict_input(error),
                 ExportError::Decoder(_) => true,
                 _ => false,
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<ServeError>() {
+            return match error {
+                ServeError::Model { source, .. } => is_predict_input(source),
+                ServeError::System(_) | ServeError::CutOff { .. } => false,
+                _ => true,
             };
         }
         if let Some(error) = cause.downcast_ref::<BenchError>() {

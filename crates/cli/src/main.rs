@@ -39,6 +39,7 @@ fn main() -> ExitCode {
         Command::Calibrate(command) => commands::calibrate::run(command, &arguments.common),
         Command::Predict(command) => commands::predict::run(command, &arguments.common),
         Command::Explain(command) => commands::explain::run(command, &arguments.common),
+        Command::Serve(command) => commands::serve::run(command, &arguments.common),
         Command::Merge(command) => commands::merge::run(command, &arguments.common),
         Command::Bench(command) => commands::bench::run(command, &arguments.common),
         Command::Doctor => commands::doctor::run(&arguments.common),

@@ -23,6 +23,7 @@ pub mod quickstart;
 mod report;
 mod scorer;
 mod seeds;
+pub mod serve;
 pub mod sweep;
 pub mod train;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use toml::{Table, Value};
 
 use super::file::seen_from;
-use super::load::insert;
+use super::insert;
 use super::{Settings, SettingsError};
 use crate::data::decoded;
 use crate::hub::{is_hub_path, is_plain_model};

@@ -189,7 +189,7 @@ pub(super) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, SettingsError>
 }
 
 /// Puts a value under a dotted key, making tables on the way.
-pub(super) fn insert(table: &mut Table, key: &str, value: Value) {
+pub fn insert(table: &mut Table, key: &str, value: Value) {
     match key.split_once('.') {
         None => {
             table.insert(key.to_owned(), value);
@@ -205,8 +205,19 @@ pub(super) fn insert(table: &mut Table, key: &str, value: Value) {
     }
 }
 
-/// Says serde's message in our words, and adds the nearest known key if it is about an unknown one.
 pub(super) fn parse_error(place: String, message: &str) -> SettingsError {
+    SettingsError::of_serde(place, message, &|| Table::try_from(Settings::default()).ok())
+}
+
+impl SettingsError {
+    /// Says serde's message in our words, and adds the nearest known key if it is about an unknown one; `defaults` are looked through
+    /// for a key of that name in another table.
+    pub fn of_serde(place: String, message: &str, defaults: &dyn Fn() -> Option<Table>) -> Self {
+        in_our_words(place, message, defaults)
+    }
+}
+
+fn in_our_words(place: String, message: &str, defaults: &dyn Fn() -> Option<Table>) -> SettingsError {
     // serde: unknown field `epoch`, expected one of `epochs`, `batch_size`, ...
     let mut names = message.split('`').skip(1).step_by(2);
     let found = names.next().unwrap_or_default();
@@ -218,11 +229,7 @@ pub(super) fn parse_error(place: String, message: &str) -> SettingsError {
         message.starts_with("unknown field"),
         message.starts_with("unknown variant"),
     );
-    let elsewhere = || {
-        is_key
-            .then(|| key_path(&Table::try_from(Settings::default()).ok()?, found))
-            .flatten()
-    };
+    let elsewhere = || is_key.then(|| key_path(&defaults()?, found)).flatten();
     let hint = match nearest {
         Some((_, name)) if is_key || is_value => format!("\nhint: did you mean `{name}`?"),
         _ => elsewhere().map_or(String::new(), |key| format!("\nhint: did you mean `{key}`?")),

@@ -26,7 +26,7 @@ pub use chain::{ChainKind, ChainSettings, Part, Parts};
 pub use decision::{DecisionSettings, ThresholdObjective};
 pub use distillation::DistillationSettings;
 pub use ini::{FromIni, IniError};
-pub use load::SettingsError;
+pub use load::{SettingsError, insert};
 pub use lora::{LoraBias, LoraSettings, LoraTargets, NamedTargets, Pattern, QuantizeBase};
 pub use memory_size::MemorySize;
 pub use sweep::{Candidates, HalvingSettings, Jobs, Keep, Parameters, Range, RangeScale, SearchMethod, SweepSettings};

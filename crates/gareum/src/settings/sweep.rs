@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use toml::{Table, Value};
 
 use super::SettingsError;
-use super::load::insert;
+use super::insert;
 
 /// `[sweep]`
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

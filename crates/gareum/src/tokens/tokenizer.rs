@@ -25,6 +25,8 @@ pub enum TruncationStrategy {
     /// The first quarter and the last three quarters of the room there is (Sun et al. 2019, section 5.3.1,
     /// <https://arxiv.org/abs/1905.05583>).
     HeadTail,
+    /// The last ones.
+    Tail,
 }
 
 /// How long an encoded text may be.
@@ -449,6 +451,7 @@ fn kept_positions(sequences: &[Option<usize>], truncation: Truncation) -> Vec<us
             TruncationStrategy::Head => room[text],
             TruncationStrategy::HeadTail if room[text] < lengths[text] => room[text] / 4,
             TruncationStrategy::HeadTail => room[text],
+            TruncationStrategy::Tail => 0,
         };
         index < head || lengths[text] - index <= room[text] - head
     };

@@ -1,0 +1,122 @@
+//! `POST /explain`: which words made the model say what it says.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{Request, StatusCode};
+use axum::response::{IntoResponse, Response};
+use gareum::data::Input;
+use gareum::explain::{self, ExplainError, Explanation, Method, Options};
+use gareum::predict::PredictError;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Cost, open};
+use crate::app::App;
+use crate::batcher::Engine;
+use crate::failure::Failure;
+use crate::json_response;
+use crate::model::Served;
+use crate::request::own_inputs;
+use crate::scoring;
+
+#[derive(Deserialize)]
+struct ExplainRequest {
+    inputs: Value,
+    #[serde(default)]
+    model: Option<String>,
+    /// The options of [`Options`], which refuses what it does not know.
+    #[serde(flatten)]
+    options: Map<String, Value>,
+}
+
+pub async fn explain(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
+    match answer(&app, request).await {
+        Ok(response) => response,
+        Err(failure) => failure.into_response(),
+    }
+}
+
+async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> {
+    let (body, caller): (ExplainRequest, _) = open(app, request).await?;
+    let served = app.registry.get(body.model.as_deref())?;
+    let options: Options =
+        serde_json::from_value(Value::Object(body.options)).map_err(|error| Failure::Shape(error.to_string()))?;
+    let logged = app.settings.log.texts.then(|| body.inputs.to_string());
+    let inputs = own_inputs(body.inputs)?;
+    scoring::check(&inputs, &app.settings.limits)?;
+    let engine = check(app, &served, &inputs, &options).await?;
+    app.rates.take(&caller, inputs.len())?;
+    let texts = inputs.len();
+    let explanations = explain_all(app, &engine, inputs, &options).await?;
+    app.statistics.texts(&served.name, texts);
+    let mut response = json_response(StatusCode::OK, &json!({"model": served.name, "results": explanations}));
+    response.extensions_mut().insert(Cost {
+        model: served.name.clone(),
+        texts,
+        tokens: 0,
+        logged,
+    });
+    Ok(response)
+}
+
+/// Fails where explaining would; gives the model that explains.
+pub async fn check(
+    app: &App,
+    served: &Arc<Served>,
+    inputs: &[Input],
+    options: &Options,
+) -> Result<Arc<Engine>, Failure> {
+    let (most, given) = (app.settings.explain.texts, inputs.len());
+    if given > most {
+        return Err(Failure::TooManyTexts { most, given });
+    }
+    let engine = match options.method {
+        Method::Occlusion => Arc::clone(served.engine()),
+        _ if !app.settings.explain.gradients => {
+            return Err(Failure::Unfit(format!(
+                "this server answers `{}` only; explain.gradients lets it answer `{}`",
+                Method::Occlusion.name(),
+                options.method.name()
+            )));
+        }
+        _ => {
+            let served = Arc::clone(served);
+            let read = tokio::task::spawn_blocking(move || served.for_gradients()).await;
+            let read = read.map_err(|error| Failure::Backend(error.to_string()))?;
+            read.map_err(|error| Failure::Backend(error.to_string()))?
+        }
+    };
+    explain::check(&engine.predictor, options).map_err(failure)?;
+    Ok(engine)
+}
+
+/// Explains texts, in order, each between two batches, so that others are not kept waiting for all of them.
+pub async fn explain_all(
+    app: &App,
+    engine: &Arc<Engine>,
+    inputs: Vec<Input>,
+    options: &Options,
+) -> Result<Vec<Explanation>, Failure> {
+    let longest = engine.predictor.truncation().max_length;
+    let mut explanations = Vec::with_capacity(inputs.len());
+    for input in inputs {
+        let pair = input.text_pair.as_deref().unwrap_or_default();
+        let words = input.text.split_whitespace().chain(pair.split_whitespace()).count();
+        // About one text without each of its words.
+        let tokens = (words.min(longest) + 1) * (2 * words).clamp(1, longest);
+        let (shared, options) = (Arc::clone(engine), options.clone());
+        let act = move || explain::explain(&shared.predictor, &[input], &options).map_err(failure);
+        explanations.extend(app.batcher.run(engine, tokens, act).await?);
+    }
+    Ok(explanations)
+}
+
+fn failure(error: ExplainError) -> Failure {
+    match error {
+        ExplainError::Predict(PredictError::Tokenizer(error)) => Failure::Tokenizer(error.to_string()),
+        ExplainError::Predict(error) => Failure::Backend(error.to_string()),
+        error => Failure::Unfit(error.to_string()),
+    }
+}
