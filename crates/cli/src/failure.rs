@@ -97,6 +97,14 @@ fn is_input(error: &anyhow::Error) -> bool {
         ExplainError::Predict(error) => is_predict_input(error),
         _ => true,
     };
+    let is_chain_input = |error: &ChainError| match error {
+        ChainError::Train(error) => is_train_input(error),
+        ChainError::Predict(error) => is_predict_input(error),
+        ChainError::Data(error) => is_data_input(error),
+        ChainError::Explain(error) => is_explain_input(error),
+        ChainError::Metrics(_) | ChainError::Write(_) => false,
+        _ => true,
+    };
     error.chain().any(|cause| {
         if let Some(error) = cause.downcast_ref::<TrainError>() {
             return is_train_input(error);
@@ -124,14 +132,7 @@ fn is_input(error: &anyhow::Error) -> bool {
             return is_explain_input(error);
         }
         if let Some(error) = cause.downcast_ref::<ChainError>() {
-            return match error {
-                ChainError::Train(error) => is_train_input(error),
-                ChainError::Predict(error) => is_predict_input(error),
-                ChainError::Data(error) => is_data_input(error),
-                ChainError::Explain(error) => is_explain_input(error),
-                ChainError::Metrics(_) | ChainError::Write(_) => false,
-                _ => true,
-            };
+            return is_chain_input(error);
         }
         if let Some(error) = cause.downcast_ref::<ExportError>() {
             return match error {
@@ -142,7 +143,7 @@ fn is_input(error: &anyhow::Error) -> bool {
         }
         if let Some(error) = cause.downcast_ref::<ServeError>() {
             return match error {
-                ServeError::Model { source, .. } => is_predict_input(source),
+                ServeError::Model { source, .. } => is_chain_input(source),
                 ServeError::System(_) | ServeError::CutOff { .. } => false,
                 _ => true,
             };

@@ -28,16 +28,16 @@ const NEW_SHARE: f64 = 0.2;
 /// A model with how fast it is here.
 pub struct Engine {
     /// The model.
-    pub predictor: Predictor,
+    pub predictor: Arc<Predictor>,
     /// Tokens a second, as bits of an `f64`; 0 as long as it is not known.
     speed: AtomicU64,
 }
 
 impl Engine {
     /// A model whose speed is not known yet.
-    pub fn new(predictor: Predictor) -> Self {
+    pub fn new(predictor: impl Into<Arc<Predictor>>) -> Self {
         Self {
-            predictor,
+            predictor: predictor.into(),
             speed: AtomicU64::new(0),
         }
     }

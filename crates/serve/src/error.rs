@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use gareum::predict::PredictError;
+use gareum::chain::ChainError;
 use gareum::settings::SettingsError;
 
 /// Why a server does not start, or ends.
@@ -35,7 +35,7 @@ pub enum ServeError {
         /// What it is called.
         name: String,
         /// What is wrong.
-        source: Box<PredictError>,
+        source: Box<ChainError>,
     },
     /// The file of API keys cannot be used.
     #[error("{}: cannot use these API keys: {reason}\nhint: a key a line, of at least 8 characters without blanks, with a name and `=` before it or not", path.display())]

@@ -1,6 +1,6 @@
 //! What is served: a model with what is known of it, under a name.
 //!
-//! A kind of model that answers otherwise (a chain of two) is a variant of [`Kind`]; what goes through the queue is always an [`Engine`].
+//! A model that answers otherwise (a chain of two) is a variant of [`Kind`]; what goes through the queue is always an [`Engine`].
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use gareum::chain::{Chain, ChainError};
+use gareum::data::Input;
+use gareum::explain::{self, Explanation, Options};
 use gareum::model::Adapter;
 use gareum::predict::{PredictError, Predictor, SharedBase};
-use gareum::settings::PrecisionSetting;
+use gareum::settings::{ChainSettings, PrecisionSetting};
 use serde_json::{Value, json};
 
 use crate::batcher::Engine;
@@ -36,34 +39,106 @@ pub struct Served {
     pub card: Option<String>,
     settings: ModelSettings,
     /// The same with weights that gradients pass through, once it was asked for.
-    for_gradients: Mutex<Option<Arc<Engine>>>,
+    for_gradients: Mutex<Option<Explainer>>,
 }
 
 /// What a served model does.
 pub enum Kind {
     /// Labels for a text.
     Classifier(Arc<Engine>),
+    /// Keywords of a text, and what it feels about each.
+    Chain(Arc<ServedChain>),
+}
+
+/// A chain with its models as they go through the queue.
+pub struct ServedChain {
+    /// What is asked, and what is made of the answers.
+    pub chain: Chain,
+    /// The model that reads texts as they are.
+    pub first: Arc<Engine>,
+    /// The one that answers questions about keywords, where there is one.
+    pub second: Option<Arc<Engine>>,
+}
+
+impl ServedChain {
+    fn new(chain: Chain) -> Self {
+        Self {
+            first: Arc::new(Engine::new(Arc::clone(chain.first()))),
+            second: chain.second().map(|second| Arc::new(Engine::new(Arc::clone(second)))),
+            chain,
+        }
+    }
+
+    /// The model whose words are explained.
+    fn explained(&self) -> &Arc<Engine> {
+        self.second.as_ref().unwrap_or(&self.first)
+    }
+}
+
+/// What explains texts.
+#[derive(Clone)]
+pub enum Explainer {
+    /// A model.
+    Model(Arc<Engine>),
+    /// A chain.
+    Chain(Arc<ServedChain>),
+}
+
+impl Explainer {
+    /// The model whose words are explained: its time is what explaining takes.
+    pub fn engine(&self) -> &Arc<Engine> {
+        match self {
+            Self::Model(engine) => engine,
+            Self::Chain(served) => served.explained(),
+        }
+    }
+
+    /// Fails where [`Explainer::explain`] would whatever the texts.
+    ///
+    /// # Errors
+    /// [`ExplainError`] or what a chain makes of it.
+    pub fn check(&self, options: &Options) -> Result<(), ChainError> {
+        match self {
+            Self::Model(engine) => Ok(explain::check(&engine.predictor, options)?),
+            Self::Chain(served) => served.chain.check(options),
+        }
+    }
+
+    /// Explains texts.
+    ///
+    /// # Errors
+    /// As [`Explainer::check`].
+    pub fn explain(&self, inputs: &[Input], options: &Options) -> Result<Vec<Explanation>, ChainError> {
+        match self {
+            Self::Model(engine) => Ok(explain::explain(&engine.predictor, inputs, options)?),
+            Self::Chain(served) => served.chain.explain(inputs, options),
+        }
+    }
 }
 
 impl Served {
     /// Reads a model directory. What is shared between models is looked for in `bases`.
     ///
     /// # Errors
-    /// [`PredictError`] names the file and what is wrong with it.
-    pub fn load(
-        settings: &ModelSettings,
-        precision: PrecisionSetting,
-        bases: &mut Bases,
-    ) -> Result<Self, PredictError> {
+    /// [`ChainError`] names the file and what is wrong with it.
+    pub fn load(settings: &ModelSettings, precision: PrecisionSetting, bases: &mut Bases) -> Result<Self, ChainError> {
         let directory = settings.path.clone();
-        let predictor = match &settings.base {
-            Some(base) if Adapter::is_in(&directory) => bases.get(base, precision)?.adapter(&directory)?,
-            base => Predictor::load_with_base(&directory, base.as_deref(), precision)?,
+        let kind = match &settings.base {
+            _ if Chain::is_at(&directory) => {
+                Kind::Chain(Arc::new(ServedChain::new(Chain::load(&directory, precision)?)))
+            }
+            Some(base) if Adapter::is_in(&directory) => {
+                Kind::Classifier(Arc::new(Engine::new(bases.get(base, precision)?.adapter(&directory)?)))
+            }
+            base => {
+                let predictor = Predictor::load_with_base(&directory, base.as_deref(), precision)?;
+                Kind::Classifier(Arc::new(Engine::new(predictor)))
+            }
         };
         let read = |file: &str| std::fs::read_to_string(directory.join(file)).ok();
         Ok(Self {
             name: settings.name(),
-            kind: Kind::Classifier(Arc::new(Engine::new(predictor))),
+            kind,
             generation: GENERATION.fetch_add(1, Relaxed),
             loaded_at: SystemTime::now(),
             metrics: read("metrics.json").and_then(|text| serde_json::from_str(&text).ok()),
@@ -78,22 +153,41 @@ impl Served {
     pub fn engine(&self) -> &Arc<Engine> {
         match &self.kind {
             Kind::Classifier(engine) => engine,
+            Kind::Chain(served) => &served.first,
         }
     }
 
-    /// The model that gradients pass through; the first time it is read, which blocks.
+    /// What explains texts by leaving words out.
+    pub fn explainer(&self) -> Explainer {
+        match &self.kind {
+            Kind::Classifier(engine) => Explainer::Model(Arc::clone(engine)),
+            Kind::Chain(served) => Explainer::Chain(Arc::clone(served)),
+        }
+    }
+
+    /// The same that gradients pass through; the first time it is read, which blocks.
     ///
     /// # Errors
-    /// [`PredictError`] if the directory holds no usable model any more.
-    pub fn for_gradients(&self) -> Result<Arc<Engine>, PredictError> {
+    /// [`ChainError`] if the directory holds no usable model any more.
+    pub fn for_gradients(&self) -> Result<Explainer, ChainError> {
         let mut kept = self.for_gradients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(engine) = &*kept {
-            return Ok(Arc::clone(engine));
+        if let Some(explainer) = &*kept {
+            return Ok(explainer.clone());
         }
-        let load = || Predictor::load_for_gradients(&self.directory, self.settings.base.as_deref());
-        let engine = Arc::new(Engine::new(apart(load)?));
-        *kept = Some(Arc::clone(&engine));
-        Ok(engine)
+        let load = || -> Result<Explainer, ChainError> {
+            Ok(match &self.kind {
+                Kind::Classifier(_) => {
+                    let predictor = Predictor::load_for_gradients(&self.directory, self.settings.base.as_deref())?;
+                    Explainer::Model(Arc::new(Engine::new(predictor)))
+                }
+                Kind::Chain(_) => {
+                    Explainer::Chain(Arc::new(ServedChain::new(Chain::load_for_gradients(&self.directory)?)))
+                }
+            })
+        };
+        let explainer = apart(load)?;
+        *kept = Some(explainer.clone());
+        Ok(explainer)
     }
 
     /// The report of its run, if there is one.
@@ -110,6 +204,11 @@ impl Served {
             "name": self.name,
             "kind": match self.kind {
                 Kind::Classifier(_) => "model",
+                Kind::Chain(_) => "chain",
+            },
+            "sentiments": match &self.kind {
+                Kind::Classifier(_) => Value::Null,
+                Kind::Chain(served) => json!(served.chain.schema().sentiments),
             },
             "task": schema.task,
             "labels": schema.names,
@@ -160,12 +259,21 @@ impl Signature {
         let is_meant = |path: &Path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
             let extension = path.extension().unwrap_or_default().to_string_lossy();
-            let is_ours = ["json", "safetensors", "bin", "txt", "model"].contains(&extension.as_ref());
+            let is_ours = ["json", "safetensors", "bin", "txt", "model", "toml"].contains(&extension.as_ref());
             // Written in the course of a training, and not read here.
             is_ours && name != "trainer_state.json" && !name.contains(".tmp")
         };
-        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-        let files = entries.map(|entry| entry.path()).filter(|path| is_meant(path));
+        let entries = |directory: &Path| {
+            let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+            entries.map(|entry| entry.path()).collect::<Vec<_>>()
+        };
+        let mut files = entries(directory);
+        // A chain has its models in directories of its own.
+        if Chain::is_at(directory) && directory.is_dir() {
+            let parts = files.iter().filter(|path| path.is_dir()).flat_map(|part| entries(part));
+            files = parts.chain([directory.join(ChainSettings::FILE)]).collect();
+        }
+        let files = files.into_iter().filter(|path| is_meant(path));
         let described = files.filter_map(|path| {
             let metadata = path.metadata().ok()?;
             Some((path, (metadata.len(), metadata.modified().ok())))

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
-use gareum::predict::PredictError;
+use gareum::chain::ChainError;
 use gareum::settings::PrecisionSetting;
 
 use crate::error::ServeError;
@@ -100,7 +100,7 @@ impl Registry {
         result.map_err(|error| Failure::Unfit(format!("`{name}` stays as it was: {error}")))
     }
 
-    fn read(&self, slot: &Slot, signature: Signature) -> Result<Arc<Served>, PredictError> {
+    fn read(&self, slot: &Slot, signature: Signature) -> Result<Arc<Served>, ChainError> {
         let _one = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         *slot.tried.lock().unwrap_or_else(PoisonError::into_inner) = signature;
         let (settings, precision) = (&slot.settings, self.precision);

@@ -71,7 +71,20 @@ pub async fn score(
 ) -> Result<Vec<Scored>, Failure> {
     check(&inputs, &app.settings.limits)?;
     app.rates.take(caller, inputs.len())?;
-    let engine = served.engine();
+    score_by(app, served, served.engine(), inputs, cut).await
+}
+
+/// As [`score`] by one of the models of `served`, for what was checked already.
+///
+/// # Errors
+/// As [`score`].
+pub async fn score_by(
+    app: &App,
+    served: &Served,
+    engine: &Arc<Engine>,
+    inputs: Vec<Input>,
+    cut: Cut,
+) -> Result<Vec<Scored>, Failure> {
     app.batcher.check(engine)?;
     let total = inputs.len();
     let mut scored: Vec<Option<Scored>> = vec![None; total];

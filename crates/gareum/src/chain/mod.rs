@@ -11,6 +11,7 @@ mod template;
 mod train;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
@@ -39,7 +40,7 @@ pub enum ChainError {
     Predict(#[from] PredictError),
     /// Training one of them.
     #[error(transparent)]
-    Train(#[from] TrainError),
+    Train(Box<TrainError>),
     /// The annotated rows.
     #[error(transparent)]
     Data(#[from] DataError),
@@ -51,7 +52,7 @@ pub enum ChainError {
     Write(#[from] WriteError),
     /// An explanation.
     #[error(transparent)]
-    Explain(#[from] ExplainError),
+    Explain(Box<ExplainError>),
     /// A label without a sentiment.
     #[error(
         "{place}: the label `{label}` is no keyword with a sentiment\nhint: write `배송 -1`, or objects with a `keyword` and a `sentiment`; with one column for each keyword set data.polarities = true and name them all in data.label"
@@ -74,6 +75,18 @@ pub enum ChainError {
         /// What it should be.
         expected: &'static str,
     },
+}
+
+impl From<TrainError> for ChainError {
+    fn from(error: TrainError) -> Self {
+        Self::Train(Box::new(error))
+    }
+}
+
+impl From<ExplainError> for ChainError {
+    fn from(error: ExplainError) -> Self {
+        Self::Explain(Box::new(error))
+    }
 }
 
 /// Keywords and sentiments, whose places are their ids.
@@ -171,12 +184,12 @@ pub struct Chain {
 #[derive(Debug, Clone)]
 enum Models {
     Chain {
-        keyword: Box<Predictor>,
-        sentiment: Box<Predictor>,
+        keyword: Arc<Predictor>,
+        sentiment: Arc<Predictor>,
         template: Template,
     },
     /// One, and what each of its labels consists of.
-    Pairs { pairs: Box<Predictor>, of: Vec<(u32, u32)> },
+    Pairs { pairs: Arc<Predictor>, of: Vec<(u32, u32)> },
 }
 
 impl Chain {
@@ -206,11 +219,11 @@ impl Chain {
 
     fn load_by(path: &Path, read: &dyn Fn(&Path) -> Result<Predictor, PredictError>) -> Result<Self, ChainError> {
         let settings = ChainSettings::of_model(path)?;
-        let load = |part: Part, expected: Task, words: &'static str| -> Result<Box<Predictor>, ChainError> {
+        let load = |part: Part, expected: Task, words: &'static str| -> Result<Arc<Predictor>, ChainError> {
             let path = settings.parts.path(part);
             let predictor = read(path)?;
             match predictor.schema().task {
-                found if found == expected => Ok(Box::new(predictor)),
+                found if found == expected => Ok(Arc::new(predictor)),
                 found => Err(ChainError::PartTask {
                     path: path.to_owned(),
                     part: part.name(),
@@ -263,19 +276,17 @@ impl Chain {
     }
 
     /// The model that reads texts as they are: for keywords, or for both.
-    pub fn first(&self) -> &Predictor {
+    pub fn first(&self) -> &Arc<Predictor> {
         match &self.models {
             Models::Chain { keyword, .. } => keyword,
             Models::Pairs { pairs, .. } => pairs,
         }
     }
 
-    /// The model for sentiments and what it reads, where there is one.
-    pub fn sentiment(&self) -> Option<(&Predictor, &Template)> {
+    /// The model that answers [`Chain::questions`], where there is one.
+    pub fn second(&self) -> Option<&Arc<Predictor>> {
         match &self.models {
-            Models::Chain {
-                sentiment, template, ..
-            } => Some((sentiment, template)),
+            Models::Chain { sentiment, .. } => Some(sentiment),
             Models::Pairs { .. } => None,
         }
     }
@@ -289,29 +300,49 @@ impl Chain {
         inputs: &[Input],
         progress: &mut dyn FnMut(usize),
     ) -> Result<Vec<ChainPrediction>, ChainError> {
+        let first = self.first().predict(inputs, progress)?;
+        let questions: Vec<Input> = inputs
+            .iter()
+            .zip(&first)
+            .flat_map(|(input, first)| self.questions(input, first))
+            .collect();
+        let mut sentiments = match &self.models {
+            Models::Chain { sentiment, .. } => sentiment.predict(&questions, &mut |_| ())?,
+            Models::Pairs { .. } => Vec::new(),
+        }
+        .into_iter();
+        Ok(first
+            .into_iter()
+            .map(|first| self.combine(first, &mut sentiments))
+            .collect())
+    }
+
+    /// What the second model is to read of a text of which the first says this: one input for each keyword, or nothing if one model does both.
+    pub fn questions(&self, input: &Input, first: &Prediction) -> Vec<Input> {
+        let Models::Chain { template, .. } = &self.models else {
+            return Vec::new();
+        };
+        let keywords = first.classes.iter().map(|id| &self.schema.keywords[*id as usize]);
+        keywords.map(|keyword| template.fill(&input.text, keyword)).collect()
+    }
+
+    /// What the first model says of a text, with the answers to [`Chain::questions`], as many of which are taken as there were.
+    pub fn combine(&self, first: Prediction, sentiments: &mut dyn Iterator<Item = Prediction>) -> ChainPrediction {
         match &self.models {
-            Models::Chain { keyword, .. } => {
-                let keywords = keyword.predict(inputs, progress)?;
-                let asked = keywords.iter().map(|prediction| prediction.classes.clone());
-                let mut sentiments = self.sentiments(inputs, &asked.collect::<Vec<_>>())?.into_iter();
-                let predictions = keywords.into_iter().map(|keywords| {
-                    let found = keywords.classes.iter().zip(sentiments.by_ref());
-                    let aspects = found.map(|(&keyword, sentiment)| Aspect {
-                        keyword,
-                        probability: keywords.scores[keyword as usize],
-                        sentiment,
-                    });
-                    let aspects = surest_first(aspects.collect());
-                    ChainPrediction { keywords, aspects }
+            Models::Pairs { of, .. } => self.of_pairs(&first, of),
+            Models::Chain { .. } => {
+                // The classes come first: of these there are as many as answers, and no answer of another text is taken.
+                let found = first.classes.iter().zip(sentiments);
+                let aspects = found.map(|(&keyword, sentiment)| Aspect {
+                    keyword,
+                    probability: first.scores[keyword as usize],
+                    sentiment,
                 });
-                Ok(predictions.collect())
-            }
-            Models::Pairs { pairs, of } => {
-                let predictions = pairs.predict(inputs, progress)?;
-                Ok(predictions
-                    .iter()
-                    .map(|prediction| self.of_pairs(prediction, of))
-                    .collect())
+                let aspects = surest_first(aspects.collect());
+                ChainPrediction {
+                    keywords: first,
+                    aspects,
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use gareum::data::Input;
 use gareum::explain::{LabelMap, Options, Word};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -14,8 +15,9 @@ use super::{Cost, explain, open};
 use crate::app::App;
 use crate::failure::Failure;
 use crate::json_response;
+use crate::model::{Kind, Served, ServedChain};
 use crate::request::own_inputs;
-use crate::scoring::{Cut, score};
+use crate::scoring::{Cut, Scored, score, score_by};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -58,26 +60,43 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> 
             Some((check, inputs.clone(), options))
         }
     };
-    let scored = score(app, &caller, &served, inputs, cut).await?;
-    let schema = served.engine().predictor.schema();
-    let mut results: Vec<Value> = scored
-        .iter()
-        .map(|scored| {
-            let columns = scored.prediction.columns(schema, body.top_k);
-            json!({
-                "label": columns.label,
-                "score": columns.score,
-                "scores": columns.scores,
-                "abstained": scored.prediction.abstained,
-                "tokens": scored.tokens,
-                "truncated": scored.full_length > scored.tokens,
-            })
-        })
-        .collect();
-    if let Some((engine, inputs, options)) = explained {
-        let explanations = explain::explain_all(app, &engine, inputs, &options).await?;
+    let (scored, mut results) = match &served.kind {
+        Kind::Classifier(engine) => {
+            let scored = score(app, &caller, &served, inputs, cut).await?;
+            let schema = engine.predictor.schema();
+            let results = scored.iter().map(|scored| {
+                let columns = scored.prediction.columns(schema, body.top_k);
+                described(
+                    scored,
+                    json!({"label": columns.label, "score": columns.score, "scores": columns.scores}),
+                )
+            });
+            let results: Vec<Value> = results.collect();
+            (scored, results)
+        }
+        Kind::Chain(chain) => {
+            let scored = score(app, &caller, &served, inputs.clone(), cut).await?;
+            let results = aspects(app, &served, chain, &inputs, &scored).await?;
+            (scored, results)
+        }
+    };
+    if let Some((explainer, inputs, options)) = explained {
+        let explanations = explain::explain_all(app, &explainer, inputs, &options).await?;
         for (result, explanation) in results.iter_mut().zip(explanations) {
-            result["highlights"] = explanation.maps.iter().map(highlight).collect();
+            let highlights: Vec<Value> = explanation.maps.iter().map(highlight).collect();
+            match result["aspects"].as_array_mut() {
+                None => result["highlights"] = highlights.into(),
+                // In the order of the aspects, unless others were asked for by name.
+                Some(aspects) => {
+                    for (aspect, label) in aspects
+                        .iter_mut()
+                        .zip(explanation.label.as_array().into_iter().flatten())
+                    {
+                        let of_aspect = highlights.iter().filter(|map| map["label"] == *label);
+                        aspect["highlights"] = of_aspect.cloned().collect();
+                    }
+                }
+            }
         }
     }
     let mut response = json_response(StatusCode::OK, &json!({"model": served.name, "results": results}));
@@ -88,6 +107,42 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> 
         logged,
     });
     Ok(response)
+}
+
+/// What every answer has, and what is special.
+fn described(scored: &Scored, mut special: Value) -> Value {
+    special["abstained"] = json!(scored.prediction.abstained);
+    special["tokens"] = json!(scored.tokens);
+    special["truncated"] = json!(scored.full_length > scored.tokens);
+    special
+}
+
+/// What a chain says of texts whose keywords are known: the questions about all of them go through the queue together.
+async fn aspects(
+    app: &App,
+    served: &Served,
+    served_chain: &ServedChain,
+    inputs: &[Input],
+    scored: &[Scored],
+) -> Result<Vec<Value>, Failure> {
+    let ServedChain { chain, second, .. } = served_chain;
+    let asked = inputs.iter().zip(scored);
+    let questions: Vec<Input> = asked
+        .flat_map(|(input, scored)| chain.questions(input, &scored.prediction))
+        .collect();
+    let answers = match second {
+        Some(second) if !questions.is_empty() => score_by(app, served, second, questions, Cut::default()).await?,
+        _ => Vec::new(),
+    };
+    let mut answers = answers.into_iter().map(|answer| answer.prediction);
+    let described = scored.iter().map(|scored| {
+        let columns = chain.columns(&chain.combine(scored.prediction.clone(), &mut answers));
+        described(
+            scored,
+            json!({"label": columns.label, "aspects": columns.aspects, "keywords": columns.keywords}),
+        )
+    });
+    Ok(described.collect())
 }
 
 /// What is marked in a text for one label.

@@ -6,18 +6,18 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use gareum::chain::ChainError;
 use gareum::data::Input;
-use gareum::explain::{self, ExplainError, Explanation, Method, Options};
+use gareum::explain::{ExplainError, Explanation, Method, Options};
 use gareum::predict::PredictError;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::{Cost, open};
 use crate::app::App;
-use crate::batcher::Engine;
 use crate::failure::Failure;
 use crate::json_response;
-use crate::model::Served;
+use crate::model::{Explainer, Served};
 use crate::request::own_inputs;
 use crate::scoring;
 
@@ -46,10 +46,10 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> 
     let logged = app.settings.log.texts.then(|| body.inputs.to_string());
     let inputs = own_inputs(body.inputs)?;
     scoring::check(&inputs, &app.settings.limits)?;
-    let engine = check(app, &served, &inputs, &options).await?;
+    let explainer = check(app, &served, &inputs, &options).await?;
     app.rates.take(&caller, inputs.len())?;
     let texts = inputs.len();
-    let explanations = explain_all(app, &engine, inputs, &options).await?;
+    let explanations = explain_all(app, &explainer, inputs, &options).await?;
     app.statistics.texts(&served.name, texts);
     let mut response = json_response(StatusCode::OK, &json!({"model": served.name, "results": explanations}));
     response.extensions_mut().insert(Cost {
@@ -62,18 +62,13 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> 
 }
 
 /// Fails where explaining would; gives the model that explains.
-pub async fn check(
-    app: &App,
-    served: &Arc<Served>,
-    inputs: &[Input],
-    options: &Options,
-) -> Result<Arc<Engine>, Failure> {
+pub async fn check(app: &App, served: &Arc<Served>, inputs: &[Input], options: &Options) -> Result<Explainer, Failure> {
     let (most, given) = (app.settings.explain.texts, inputs.len());
     if given > most {
         return Err(Failure::TooManyTexts { most, given });
     }
-    let engine = match options.method {
-        Method::Occlusion => Arc::clone(served.engine()),
+    let explainer = match options.method {
+        Method::Occlusion => served.explainer(),
         _ if !app.settings.explain.gradients => {
             return Err(Failure::Unfit(format!(
                 "this server answers `{}` only; explain.gradients lets it answer `{}`",
@@ -88,17 +83,18 @@ pub async fn check(
             read.map_err(|error| Failure::Backend(error.to_string()))?
         }
     };
-    explain::check(&engine.predictor, options).map_err(failure)?;
-    Ok(engine)
+    explainer.check(options).map_err(failure)?;
+    Ok(explainer)
 }
 
 /// Explains texts, in order, each between two batches, so that others are not kept waiting for all of them.
 pub async fn explain_all(
     app: &App,
-    engine: &Arc<Engine>,
+    explainer: &Explainer,
     inputs: Vec<Input>,
     options: &Options,
 ) -> Result<Vec<Explanation>, Failure> {
+    let engine = explainer.engine();
     let longest = engine.predictor.truncation().max_length;
     let mut explanations = Vec::with_capacity(inputs.len());
     for input in inputs {
@@ -106,17 +102,24 @@ pub async fn explain_all(
         let words = input.text.split_whitespace().chain(pair.split_whitespace()).count();
         // About one text without each of its words.
         let tokens = (words.min(longest) + 1) * (2 * words).clamp(1, longest);
-        let (shared, options) = (Arc::clone(engine), options.clone());
-        let act = move || explain::explain(&shared.predictor, &[input], &options).map_err(failure);
+        let (shared, options) = (explainer.clone(), options.clone());
+        let act = move || shared.explain(&[input], &options).map_err(failure);
         explanations.extend(app.batcher.run(engine, tokens, act).await?);
     }
     Ok(explanations)
 }
 
-fn failure(error: ExplainError) -> Failure {
-    match error {
-        ExplainError::Predict(PredictError::Tokenizer(error)) => Failure::Tokenizer(error.to_string()),
-        ExplainError::Predict(error) => Failure::Backend(error.to_string()),
+fn failure(error: ChainError) -> Failure {
+    let of_model = |error: &PredictError| match error {
+        PredictError::Tokenizer(error) => Failure::Tokenizer(error.to_string()),
+        error => Failure::Backend(error.to_string()),
+    };
+    match &error {
+        ChainError::Predict(error) => of_model(error),
+        ChainError::Explain(explain) => match &**explain {
+            ExplainError::Predict(error) => of_model(error),
+            error => Failure::Unfit(error.to_string()),
+        },
         error => Failure::Unfit(error.to_string()),
     }
 }
