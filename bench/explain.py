@@ -1,7 +1,7 @@
 """Occlusion by gareum beside a PyTorch loop, and what its words are worth: the deletion curve.
 
     pip install -r tests/reference/requirements.txt
-    python bench/explain.py --gareum target/release/gareum --model DIR [--texts 200] [--rounds 3] [--svg FILE]
+    python bench/explain.py --gareum target/release/gareum --model DIR [--parts speed deletion] [--texts 200] [--rounds 3] [--svg FILE]
 
 DIR is a model that gareum or transformers saved, fine-tuned on banking77; texts are drawn from its test file, found by GAREUM_TEST_DATA.
 
@@ -49,14 +49,12 @@ def main() -> int:
         work = Path(temporary)
         texts = draw_texts(args)
         write_texts(work / "texts.jsonl", texts)
-        speed = measure_speed(args, work, texts)
-        deletion = measure_deletion(args, work, texts)
-    if args.svg:
-        args.svg.write_text(drawing(deletion["curves"]))
+        parts = {name: measure(args, work, texts) for name, (measure, _) in PARTS.items() if name in args.parts}
+    if args.svg and "deletion" in parts:
+        args.svg.write_text(drawing(parts["deletion"]["curves"]))
     report = {"machine": machine(), "versions": versions(args.gareum, "torch", "transformers", "numpy"), "settings": settings(args, {"run_torch"})}
-    report |= {"speed": speed, "deletion": deletion}
-    write_report(args, table_of_speed(speed) + "\n\n" + table_of_deletion(deletion), report)
-    difference = speed["largest_difference"]
+    write_report(args, "\n\n".join(PARTS[name][1](found) for name, found in parts.items()), report | parts)
+    difference = parts.get("speed", {}).get("largest_difference", 0)
     if difference > LARGEST_DIFFERENCE:
         print(f"DIFFERENT: probabilities by {difference:.1e}", file=sys.stderr)
         return 1
@@ -67,6 +65,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gareum", type=Path, default=PROJECT / "target" / "release" / "gareum")
     parser.add_argument("--model", type=Path, required=True)
+    parser.add_argument("--parts", nargs="+", choices=["speed", "deletion"], default=["speed", "deletion"])
     parser.add_argument("--texts", type=int, default=200)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
@@ -105,7 +104,7 @@ def read_lines(path: Path) -> list[dict]:
 def explain(args: argparse.Namespace, work: Path, method: str = "occlusion", precision: str = "f32") -> tuple[float, list[dict]]:
     """Seconds and explanations."""
     output = work / f"{method}-{precision}.jsonl"
-    command = ["explain", "--json", "--model", str(args.model), "--input", str(work / "texts.jsonl"), "--method", method]
+    command = ["explain", "--quiet", "--json", "--model", str(args.model), "--input", str(work / "texts.jsonl"), "--method", method]
     printed = gareum(args, *command, "--precision", precision, "--output", str(output))
     return json.loads(printed)["seconds"], read_lines(output)
 
@@ -275,6 +274,9 @@ def drawing(curves: dict[str, list[float]]) -> str:
         parts.append(f'<path d="M{across(1) + 14:.1f} {y - 4}h20" stroke="{COLOURS[number]}" stroke-width="2"{dashes}/>')
         parts.append(f'<text x="{across(1) + 40:.1f}" y="{y}">{name}</text>')
     return "\n".join([*parts, "</svg>", ""])
+
+
+PARTS = {"speed": (measure_speed, table_of_speed), "deletion": (measure_deletion, table_of_deletion)}
 
 
 if __name__ == "__main__":
