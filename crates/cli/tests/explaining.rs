@@ -18,11 +18,11 @@ fn explain<'a>(more: &[&'a str]) -> Vec<&'a str> {
     [&["explain", "--quiet", "--model", "model"], more].concat()
 }
 
-/// The word of a map with the highest score.
+/// The word of a map that changes most. (Which way is open: a mask token, which these models never saw in training, speaks for a label too.)
 fn strongest(map: &Value) -> &str {
     let words = map["words"].as_array().unwrap();
     let strongest = words.iter().max_by(|first, second| {
-        let score = |word: &Value| word["score"].as_f64().unwrap();
+        let score = |word: &Value| word["score"].as_f64().unwrap().abs();
         score(first).total_cmp(&score(second))
     });
     strongest.unwrap()["text"].as_str().unwrap()
@@ -160,17 +160,17 @@ fn without_a_terminal_words_have_signs() {
         assert!(!finished.stdout.contains('\x1b'));
         finished.stdout
     };
-    let text = shown(&["--text", "the food was very awful", "--top-k", "2"]);
+    let text = shown(&["--text", "the food was very lovely", "--top-k", "2"]);
     let lines: Vec<&str> = text.lines().collect();
-    assert!(lines[0].starts_with("neg 0."), "{text}");
-    assert!(lines[1].contains("awful[+++]"), "{text}");
+    assert!(lines[0].starts_with("pos 0."), "{text}");
+    assert!(lines[1].contains("lovely[+++]"), "{text}");
     assert!(
-        lines[2].starts_with("    +0.") && lines[2].contains("++++++++++ awful"),
+        lines[2].starts_with("    +0.") && lines[2].contains("++++++++++ lovely"),
         "{text}"
     );
     assert!(lines[2].ends_with(" without it"), "{text}");
     assert!(
-        lines[4].starts_with("  together +") && lines[4].contains("awful"),
+        lines[4].starts_with("  together +") && lines[4].contains("lovely"),
         "{text}"
     );
     assert_eq!(lines.len(), 6, "{text}");
@@ -216,7 +216,7 @@ fn a_page_needs_nothing_else() {
         );
         assert!(page.contains("&lt;b&gt;bad&lt;/b&gt;") && !page.contains("<b>bad"));
         assert!(page.matches("<mark class=\"for\"").count() > 4 && page.contains("<mark class=\"against\""));
-        assert!(page.contains("<del>very") || page.contains("<del> very"));
+        assert!(page.contains("<del>bad</del>"));
         for network in ["http://", "https://", "src=\"", "@import", "url(", "NaN"] {
             assert!(!page.contains(network), "{network}");
         }
@@ -233,19 +233,20 @@ fn several_labels_have_a_map_each() {
     let rows: Vec<Vec<String>> = workspace::reviews()
         .into_iter()
         .map(|row| {
-            let subject = row[0].split(' ').nth(1).unwrap();
-            vec![row[0].clone(), format!("{},{subject}", row[1])]
+            let number = |is_there: bool| u8::from(is_there).to_string();
+            vec![row[0].clone(), number(row[1] == "pos"), number(row[0].contains("food"))]
         })
         .collect();
-    workspace.write("many.csv", csv(&["text", "labels"], &rows));
-    workspace.train("many.csv", "model", &["--label", "labels", "--set", "train.epochs=20"]);
-    let text = "the food was very awful";
-    let asked = ["--text", text, "--labels", "neg", "--labels", "food", "--json"];
+    workspace.write("many.csv", csv(&["text", "pos", "food"], &rows));
+    let more = ["--label", "pos", "--label", "food", "--set", "train.epochs=20"];
+    workspace.train("many.csv", "model", &more);
+    let text = "the food was very lovely";
+    let asked = ["--text", text, "--labels", "pos", "--labels", "food", "--json"];
     let explanation = workspace.succeed(&explain(&asked)).json();
     let maps = explanation["maps"].as_array().unwrap();
     assert_eq!(
         (strongest(&maps[0]), strongest(&maps[1])),
-        ("awful", "food"),
+        ("lovely", "food"),
         "{explanation}"
     );
     let predicted = workspace.succeed(&explain(&["--text", text, "--json"])).json();
