@@ -1,8 +1,10 @@
 //! Chains of a keyword and a sentiment model, end to end.
 
+mod server;
 mod workspace;
 
 use serde_json::{Value, json};
+use server::Server;
 use workspace::{Workspace, csv};
 
 const KEYWORDS: [&str; 4] = ["food", "service", "delivery", "price"];
@@ -376,6 +378,84 @@ fn a_chain_is_compressed_and_explained() {
         hint: its labels are `delivery`, `food`, `price`, `service`
         "
     );
+}
+
+/// What is served is what is predicted and explained.
+#[test]
+fn a_chain_is_served() {
+    let workspace = prepared();
+    workspace.succeed(&["train", "--set", "keyword.train.epochs=12"]);
+    let texts = [
+        "the food was good , the price is bad .",
+        "the service was very poor",
+        "a movie",
+    ];
+    workspace.write("texts.txt", texts.join("\n"));
+    let predicted = workspace
+        .succeed(&["predict", "--model", "out", "--input", "texts.txt"])
+        .json_lines();
+    let server = Server::start(&workspace, &["--model", "reviews=out"]);
+    let api = server.get("/openapi.json").json();
+    let described = |path: &str, method: &str, answer: &Value| {
+        let responses = &api["paths"][path][method]["responses"]["200"];
+        let wrong = server::schema::mistakes(&api, &responses["content"]["application/json"]["schema"], answer, path);
+        assert!(wrong.is_empty(), "{wrong:#?}");
+    };
+    let models = server.get("/models").json();
+    described("/models", "get", &models);
+    let model = &models["models"][0];
+    assert_eq!(
+        (&model["kind"], &model["sentiments"]),
+        (&json!("chain"), &json!(["negative", "positive"]))
+    );
+    assert_eq!(model["labels"].as_array().unwrap().len(), KEYWORDS.len());
+
+    let answer = server
+        .post("/classify", &json!({ "inputs": texts, "highlight": true }))
+        .json();
+    described("/classify", "post", &answer);
+    for (result, row) in answer["results"].as_array().unwrap().iter().zip(&predicted) {
+        assert_eq!(result["label"], row["label"]);
+        let aspects = result["aspects"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .zip(row["aspects"].as_array().unwrap());
+        for (aspect, expected) in aspects {
+            for key in ["probability", "score"] {
+                assert!(
+                    (number(&aspect[key]) - number(&expected[key])).abs() < 1e-3,
+                    "{aspect} {expected}"
+                );
+            }
+            let map = &aspect["highlights"][0];
+            assert_eq!(
+                map["label"],
+                format!(
+                    "{} {}",
+                    aspect["keyword"].as_str().unwrap(),
+                    aspect["sentiment"].as_str().unwrap()
+                )
+            );
+        }
+    }
+    let explained = server
+        .post("/explain", &json!({ "inputs": texts[0], "labels": ["food"] }))
+        .json();
+    described("/explain", "post", &explained);
+    assert_eq!(
+        explained["results"][0]["maps"][0]["words"].as_array().unwrap().len(),
+        10
+    );
+    assert_eq!(
+        server
+            .post("/explain", &json!({ "inputs": texts[0], "labels": ["taste"] }))
+            .status,
+        422
+    );
+    // Its keywords alone, as text-embeddings-inference would tell them.
+    let scores = server.post("/predict", &json!({ "inputs": texts[0] })).json();
+    assert_eq!(scores.as_array().unwrap().len(), KEYWORDS.len());
 }
 
 /// Models that were trained by themselves, put together by hand.

@@ -84,7 +84,7 @@ async fn answer(app: &App, request: Request<Body>) -> Result<Response, Failure> 
         let explanations = explain::explain_all(app, &explainer, inputs, &options).await?;
         for (result, explanation) in results.iter_mut().zip(explanations) {
             let highlights: Vec<Value> = explanation.maps.iter().map(highlight).collect();
-            match result["aspects"].as_array_mut() {
+            match result.get_mut("aspects").and_then(Value::as_array_mut) {
                 None => result["highlights"] = highlights.into(),
                 // In the order of the aspects, unless others were asked for by name.
                 Some(aspects) => {
