@@ -4,8 +4,8 @@
 //!
 //! BODIES is a file with a request's JSON a line, taken in turn. Without RATE (or with 0) each connection asks again as soon as it is answered;
 //! with it, requests are due at random times (exponential gaps) of so many a second, on whichever connection is free, and their latency counts
-//! from when they were due, so that a slow server is not asked more gently. What is answered within the first tenth of the time is not counted.
-//! Prints JSON. `broken`: connections that ended before an answer; each is opened again.
+//! from when they were due, so that a slow server is not asked more gently. What is answered within the first tenth of the time is not counted, but
+//! in `total`, which has all answers of status 200. Prints JSON. `broken`: connections that ended before an answer; each is opened again.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 struct Seen {
     latencies: Vec<f64>,
     statuses: BTreeMap<u16, u64>,
+    total: u64,
     broken: u64,
     unopened: u64,
     last: f64,
@@ -87,6 +88,7 @@ fn main() {
                     if closes {
                         stream = None;
                     }
+                    seen.total += u64::from(status == 200);
                     if begin >= seconds / 10.0 {
                         *seen.statuses.entry(status).or_default() += 1;
                         seen.last = seen.last.max(now);
@@ -147,11 +149,12 @@ fn ask(stream: &mut BufReader<TcpStream>, request: &[u8]) -> Option<(u16, bool)>
 }
 
 fn print(all: Vec<Seen>, seconds: f64) {
-    let (mut latencies, mut statuses, mut broken, mut unopened, mut last) = (Vec::new(), BTreeMap::new(), 0, 0, 0.0f64);
+    let (mut latencies, mut statuses, mut total, mut broken, mut unopened, mut last) = (Vec::new(), BTreeMap::new(), 0, 0, 0, 0.0f64);
     for seen in all {
         latencies.extend(seen.latencies);
         seen.statuses.into_iter().for_each(|(status, count)| *statuses.entry(status).or_insert(0) += count);
         (broken, unopened, last) = (broken + seen.broken, unopened + seen.unopened, last.max(seen.last));
+        total += seen.total;
     }
     latencies.sort_by(f64::total_cmp);
     let quantile = |share: f64| match latencies.len() {
@@ -161,7 +164,7 @@ fn print(all: Vec<Seen>, seconds: f64) {
     let counted = (last - seconds / 10.0).max(1e-9);
     let statuses: Vec<String> = statuses.iter().map(|(status, count)| format!("\"{status}\": {count}")).collect();
     println!(
-        "{{\"answered\": {}, \"per_second\": {:.2}, \"statuses\": {{{}}}, \"broken\": {broken}, \"unopened\": {unopened}, \"p50_ms\": {}, \"p90_ms\": {}, \"p99_ms\": {}, \"max_ms\": {}}}",
+        "{{\"answered\": {}, \"per_second\": {:.2}, \"statuses\": {{{}}}, \"total\": {total}, \"broken\": {broken}, \"unopened\": {unopened}, \"p50_ms\": {}, \"p90_ms\": {}, \"p99_ms\": {}, \"max_ms\": {}}}",
         latencies.len(),
         latencies.len() as f64 / counted,
         statuses.join(", "),

@@ -9,6 +9,8 @@ ask one text at a time again and again, and 8 that ask 32 at a time; offline aga
 a second as at saturation; the peer, saturated and at its own half load. Ratios are of the same round, `offline` the mean of the runs before and after.
 Then, once, twice as many texts a second as at saturation, for --overload seconds, with the memory of the server over time.
 
+The processor's time for each text is told beside: where other programs run on the machine, its ratio says more than that of the rates.
+
 Prints a table, then JSON.
 """
 
@@ -16,6 +18,7 @@ import argparse
 import csv
 import json
 import os
+import resource
 import signal
 import socket
 import statistics
@@ -100,7 +103,8 @@ def one_round(args: argparse.Namespace, work: Path, model: Path, texts: int) -> 
         load(args, work, server, "single", 8, seconds=2)
         found["single"] = load(args, work, server, "single", 1)
         found["half"] = load(args, work, server, "single", 64, rate=found["saturated_1"]["texts_per_second"] / 2)
-    found["offline"] = {"before": before, "after": after, "texts_per_second": (before + after) / 2}
+    mean = {key: (before[key] + after[key]) / 2 for key in before}
+    found["offline"] = {"before": before, "after": after} | mean
     if args.peer:
         port = free_port()
         command = [sys.executable, HERE / "serve_peer.py", work / "plain", port, args.threads, *(["--int8"] if args.int8 else [])]
@@ -118,16 +122,18 @@ def gareum(args: argparse.Namespace, model: Path) -> list:
     return [args.gareum, "serve", "--model", model, "--port", 0, "--json", "--quiet", "--threads", args.threads, "--precision", args.precision, *quiet]
 
 
-def offline(args: argparse.Namespace, work: Path, model: Path, texts: int) -> float:
-    """Texts a second of `gareum predict`."""
+def offline(args: argparse.Namespace, work: Path, model: Path, texts: int) -> dict:
+    """Texts a second of `gareum predict`, and what each takes of the processor."""
 
-    def seconds(file: str) -> float:
-        begin = time.perf_counter()
+    def seconds(file: str) -> tuple[float, float]:
+        begin, used = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [args.gareum, "predict", "--quiet", "--model", model, "--input", work / file, "--text", "text", "--output", work / "out.jsonl"]
         run([*command, "--precision", args.precision, "--threads", args.threads], args.threads)
-        return time.perf_counter() - begin
+        now = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return time.perf_counter() - begin, now.ru_utime + now.ru_stime - used.ru_utime - used.ru_stime
 
-    return (texts - 1) / (seconds("texts.csv") - seconds("one.csv"))
+    (many, many_cpu), (one, one_cpu) = seconds("texts.csv"), seconds("one.csv")
+    return {"texts_per_second": (texts - 1) / (many - one), "cpu_ms_per_text": 1000 * (many_cpu - one_cpu) / (texts - 1)}
 
 
 def free_port() -> int:
@@ -152,6 +158,11 @@ class Server:
                 except OSError:
                     time.sleep(0.1)
 
+    def cpu_seconds(self) -> float:
+        """Of all its threads since it began: what others do on the machine meanwhile makes it longer, but not much."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def resident_bytes(self) -> int:
         lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
         return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS"))
@@ -165,9 +176,11 @@ class Server:
 
 
 def load(args: argparse.Namespace, work: Path, server: Server, bodies: str, connections: int, texts: int = 1, rate: float = 0.0, seconds: float | None = None) -> dict:
+    before = server.cpu_seconds()
     command = [work / "load", server.address, "/predict", work / f"{bodies}.txt", connections, seconds or args.seconds, rate]
     found = json.loads(subprocess.run([str(part) for part in command], check=True, stdout=subprocess.PIPE, text=True).stdout)
     found["texts_per_second"] = found["per_second"] * texts
+    found["cpu_ms_per_text"] = 1000 * (server.cpu_seconds() - before) / max(found["total"] * texts, 1)
     return found
 
 
@@ -195,11 +208,14 @@ def table(report: dict) -> str:
     rounds = report["rounds"]
     over = lambda value: shown(spread([value(found) for found in rounds]))
     rows = [["gareum predict, texts/s", over(lambda it: it["offline"]["texts_per_second"]), ""]]
+    rows.append(["gareum predict, CPU ms/text", over(lambda it: it["offline"]["cpu_ms_per_text"]), ""])
 
     def side(name: str, of) -> None:
         for key, what in (("saturated_1", "64 × 1"), ("saturated_32", "8 × 32")):
             ratio = over(lambda it: of(it)[key]["texts_per_second"] / it["offline"]["texts_per_second"])
             rows.append([f"{name}, {what}, texts/s", over(lambda it: of(it)[key]["texts_per_second"]), f"{ratio} of offline"])
+            ratio = over(lambda it: it["offline"]["cpu_ms_per_text"] / of(it)[key]["cpu_ms_per_text"])
+            rows.append([f"{name}, {what}, CPU ms/text", over(lambda it: of(it)[key]["cpu_ms_per_text"]), f"offline takes {ratio} of it"])
         rows.append([f"{name}, single, p50 ms", over(lambda it: of(it)["single"]["p50_ms"]), ""])
         ratio = over(lambda it: of(it)["half"]["p99_ms"] / of(it)["single"]["p50_ms"])
         rows.append([f"{name}, half load, p50 ms", over(lambda it: of(it)["half"]["p50_ms"]), ""])
