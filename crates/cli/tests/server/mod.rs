@@ -1,5 +1,7 @@
 //! The real binary serving a model of a [`Workspace`], and a client that can also say what no client should.
 
+#![allow(dead_code, reason = "no test file uses all of it")]
+
 pub mod schema;
 
 use std::io::{BufRead, BufReader, Read, Write};
