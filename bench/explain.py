@@ -142,7 +142,8 @@ def run_torch(call: dict) -> dict:
     torch.set_num_threads(call["threads"])
     model = AutoModelForSequenceClassification.from_pretrained(call["model"], dtype=torch.float32).eval()
     tokenizer = AutoTokenizer.from_pretrained(call["model"])
-    max_length = json.loads((Path(call["model"]) / "gareum.json").read_text())["settings"]["model"]["max_length"]
+    described = json.loads((Path(call["model"]) / "gareum.json").read_text())
+    max_length, temperature = described["settings"]["model"]["max_length"], described["decision"].get("temperature", 1.0)
 
     def occlude(text: str) -> list[float]:
         encoded = tokenizer(text, truncation=True, max_length=max_length, return_offsets_mapping=True)
@@ -161,7 +162,7 @@ def run_torch(call: dict) -> dict:
         probabilities = []
         for at in range(0, len(variants), size):
             batch = torch.stack(variants[at : at + size])
-            probabilities.append(model(input_ids=batch, attention_mask=torch.ones_like(batch)).logits.softmax(-1))
+            probabilities.append(model(input_ids=batch, attention_mask=torch.ones_like(batch)).logits.div(temperature).softmax(-1))
         probabilities = torch.cat(probabilities)
         return probabilities[1:, probabilities[0].argmax()].tolist()
 
