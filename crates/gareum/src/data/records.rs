@@ -573,6 +573,8 @@ fn whole_lines(head: &[u8]) -> &str {
 mod tests {
     use std::io::Write;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     fn open(name: &str, content: &[u8], options: &ReadOptions) -> Result<Records, DataError> {
@@ -749,5 +751,40 @@ mod tests {
         let records = Records::from_lines("하나\n둘\n".as_bytes());
         assert_eq!(records.columns(), ["text"]);
         assert_eq!(records.count(), 2);
+    }
+
+    /// Bytes that look like a table and are none.
+    fn torn_table() -> impl Strategy<Value = Vec<u8>> {
+        let piece = prop_oneof![
+            "[a-c,\"\n\r\t|; {}\\[\\]:가0-9.]{0,12}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..4),
+            Just(b"text,label\n".to_vec()),
+            Just(b"{\"text\":\"a\",\"aspects\":[{\"keyword\":\"b\"}]}\n".to_vec()),
+            Just("\u{FEFF}\"a\"\"b\",".as_bytes().to_vec()),
+        ];
+        prop::collection::vec(piece, 0..12).prop_map(|pieces| pieces.concat())
+    }
+
+    proptest! {
+        /// Whatever stands in a file, it is read or refused in words, row by row. `PROPTEST_CASES=1000000 cargo test --release any_bytes` looks longer.
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes in torn_table(), kind in 0..4usize) {
+            let name = ["t.csv", "t.tsv", "t.jsonl", "t.json"][kind];
+            match open(name, &bytes, &ReadOptions::default()) {
+                Err(error) => prop_assert!(error.to_string().contains(name), "{error}"),
+                Ok(mut records) => {
+                    let columns = records.columns().len();
+                    while let Some(record) = records.next() {
+                        match record {
+                            Ok(record) => prop_assert_eq!(record.values.len(), columns),
+                            Err(error) => {
+                                prop_assert!(error.to_string().contains(name), "{error}");
+                                break;
+                            }
+                        }
+                    }
+                }
+            }
+        }
     }
 }
