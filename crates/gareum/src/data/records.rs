@@ -774,7 +774,7 @@ mod tests {
                 Err(error) => prop_assert!(error.to_string().contains(name), "{error}"),
                 Ok(mut records) => {
                     let columns = records.columns().len();
-                    while let Some(record) = records.next() {
+                    for record in records.by_ref() {
                         match record {
                             Ok(record) => prop_assert_eq!(record.values.len(), columns),
                             Err(error) => {
