@@ -108,7 +108,8 @@ pub(super) fn cut(word: &[char]) -> usize {
         .rposition(|&character| is_syllable(character))
         .map_or(0, |at| at + 1);
     let letters: String = word[..end].iter().collect();
-    if WHOLE.contains(&letters.as_str()) || ENDINGS.iter().any(|ending| letters.ends_with(ending)) {
+    let is_verb = ENDINGS.iter().any(|ending| letters.ends_with(ending)) && !letters.ends_with("까지만");
+    if WHOLE.contains(&letters.as_str()) || is_verb {
         return word.len();
     }
     let Some(length) = last_particle(&word[..end]) else {
