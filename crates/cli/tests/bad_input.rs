@@ -698,10 +698,10 @@ fn places_that_cannot_be_written() {
         ])
     };
     assert_snapshot!(predict("labels.xlsx"), @"
-        exit 2
-        error: labels.xlsx: the name does not say in which format to write
-        hint: name a .jsonl or .csv file, or - for JSON lines on standard output
-        ");
+    exit 2
+    error: labels.xlsx: the name does not say in which format to write
+    hint: name a .jsonl, .csv or .parquet file, or - for JSON lines on standard output
+    ");
     assert_snapshot!(predict("labels"), @"
         exit 2
         error: labels: the name does not say in which format to write
@@ -979,7 +979,7 @@ fn what_cannot_be_inspected() {
     ");
     assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--set", "data.txt=x"]), @r#"
     exit 2
-    error: data.txt = "x": unknown field `txt`, expected one of `train`, `validation`, `test`, `text`, `stack`, `text_pair`, `label`, `label_separator`, `label_map`, `group`, `header`, `delimiter`, `quoting`, `encoding`, `normalize`, `split`, `stratify`, `train_share`, `drop_duplicates`, `conflicts`, `seed`
+    error: data.txt = "x": unknown field `txt`, expected one of `train`, `validation`, `test`, `text`, `stack`, `text_pair`, `label`, `polarities`, `label_separator`, `label_map`, `group`, `header`, `delimiter`, `quoting`, `encoding`, `normalize`, `split`, `stratify`, `train_share`, `drop_duplicates`, `conflicts`, `seed`
     hint: did you mean `text`?
     "#);
     assert_snapshot!(workspace.fail(&["inspect", "reviews.csv", "--tokenizer", "base", "--model", "base"]), @"

@@ -158,6 +158,7 @@ fn help_of_the_program() {
       calibrate   라벨이 붙은 텍스트로 모델의 온도와 임계값을 맞추어 모델과 함께 저장합니다
       predict     파일이나 표준 입력의 텍스트에 라벨을 붙입니다
       explain     모델이 어떤 단어를 보고 그렇게 판단했는지 알려 줍니다
+      serve       프로그램은 HTTP로, 사람은 웹 화면에서 쓸 수 있게 모델을 띄웁니다
       compress    같은 일을 하는 더 작고 빠른 모델을 만듭니다. 기준을 넘지 못하면 쓰지 않습니다
       export      다른 곳에서 실행할 수 있는 형식으로 모델을 씁니다
       merge       어댑터를 기반 모델과 합쳐 일반 모델로 만듭니다
@@ -258,8 +259,11 @@ fn help_of_a_command() {
           --model <DIR|NAME>       모델 디렉터리, 또는 허브에 있는 모델의 이름
           --base <DIR>             어댑터의 기반 모델 디렉터리 [기본값: 어댑터에 적힌 위치]
       -i, --input <FILE>           텍스트 파일, 또는 표준 입력이면 - (한 줄에 텍스트 하나) [기본값: -]
-      -o, --output <FILE>          결과 파일(.jsonl 또는 .csv), 또는 표준 출력에 JSON Lines로 쓰려면 -
-                                   [기본값: -]
+      -o, --output <FILE>          쓸 파일(.jsonl, .csv, .parquet) 또는 -(표준 출력에 JSON 줄) [기본값:
+                                   -]
+          --resume                 끝나지 않은 파일을 멈춘 곳부터 이어서 씁니다
+          --explain                단어마다 라벨과 어떤 관계인지 가림법으로 구해 열로 덧붙입니다(`gareum
+                                   explain` 참고)
           --text <COLUMN>          텍스트 열 [기본값: 자동 감지]
           --text-pair <COLUMN>     텍스트 쌍의 두 번째 텍스트 열 [기본값: 자동 감지]
           --no-header              파일에 열 이름 행이 없습니다. 열 이름은 0, 1, ...이 됩니다

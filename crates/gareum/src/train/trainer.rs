@@ -388,6 +388,8 @@ impl Trainer<'_> {
         let mut saved_memory = None;
         if let Some(directory) = self.checkpoints {
             checkpoint::remove_leftovers(directory)?;
+            // A run may have been killed over its page, too.
+            checkpoint::remove_leftovers(&directory.join("report"))?;
         }
         if let Some(path) = self.resume {
             let Checkpoint {
