@@ -703,10 +703,10 @@ fn places_that_cannot_be_written() {
     hint: name a .jsonl, .csv or .parquet file, or - for JSON lines on standard output
     ");
     assert_snapshot!(predict("labels"), @"
-        exit 2
-        error: labels: the name does not say in which format to write
-        hint: name a .jsonl or .csv file, or - for JSON lines on standard output
-        ");
+    exit 2
+    error: labels: the name does not say in which format to write
+    hint: name a .jsonl, .csv or .parquet file, or - for JSON lines on standard output
+    ");
     assert_snapshot!(predict("missing/labels.csv"), @"
         exit 2
         error: missing/labels.csv: cannot write: No such file or directory (os error 2)
@@ -718,10 +718,10 @@ fn places_that_cannot_be_written() {
         hint: name a file in a directory that exists
         ");
     assert_snapshot!(predict("in the way"), @"
-        exit 2
-        error: in the way: the name does not say in which format to write
-        hint: name a .jsonl or .csv file, or - for JSON lines on standard output
-        ");
+    exit 2
+    error: in the way: the name does not say in which format to write
+    hint: name a .jsonl, .csv or .parquet file, or - for JSON lines on standard output
+    ");
     std::fs::create_dir(workspace.path("made.csv")).unwrap();
     assert_snapshot!(predict("made.csv"), @"
         exit 2
