@@ -1,7 +1,7 @@
 """Ids, token types and offsets of every kind of tokenizer: fixtures/tokenizer_kinds.json.
 
 Usage: [GAREUM_TEST_DATA=DIR] python tests/reference/tokenizer_kinds.py [--only NAME ...]
-       ... --saved DIR: compares what gareum saved (GAREUM_TEST_SAVED=DIR cargo test -p gareum --test tokenizer_kinds) as transformers reads it
+       ... --saved DIR: compares what gareum saved (GAREUM_TEST_SAVED=DIR cargo test -p gareum --test testsuite tokenizer_kinds) as transformers reads it
 
 Texts of NSMC, GoEmotions and KLUE-NLI are tokenized with transformers; what is kept of them is a SHA-256 for each dataset, once of all its
 rows and once of every fiftieth. Of the texts in NASTY the answers themselves are kept.

@@ -1,0 +1,33 @@
+//! The binary as users run it. One test binary of all files: each of its own would hold the whole library again, 100 MB on disk.
+
+mod bad_input;
+mod bench;
+mod bulk;
+mod chain;
+mod comparing;
+mod compressing;
+mod costs;
+mod dirty_data;
+mod distilling;
+mod documents;
+mod evaluating;
+mod explaining;
+mod exporting;
+mod families;
+mod hub;
+mod hub_server;
+mod inspecting;
+mod korean;
+mod lora;
+mod memory_limit;
+mod partial_training;
+mod predicting;
+mod projects;
+mod pruning;
+mod quickstart;
+mod resuming;
+mod server;
+mod serving;
+mod sweep;
+mod training;
+mod workspace;
