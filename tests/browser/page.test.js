@@ -77,6 +77,8 @@ const ready = (page) => page.waitForSelector('#state[data-state=ready]');
 
 /** What axe finds wrong, and whether the page is wider than the window. */
 async function assertAccessible(page, where) {
+  // Colours half-way into an animation are nobody's.
+  await page.evaluate(() => Promise.all(document.getAnimations().filter((animation) => animation.effect?.getComputedTiming().endTime < Infinity).map((animation) => animation.finished.catch(() => {}))));
   // Evaluated by the driver, not by the page: its policy allows no foreign script.
   await page.evaluate(axe);
   const found = await page.evaluate(async () => {

@@ -11,15 +11,15 @@ import argparse
 import json
 import random
 import re
-import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from pathlib import Path
+
+from server import Server
 
 GOOD = json.dumps({"inputs": "where is my refund?"}).encode()
 ODD_VALUES = [
@@ -109,11 +109,8 @@ def main() -> int:
     args = parser.parse_args()
     with tempfile.TemporaryFile("w+") as log:
         limits = ["limits.header_seconds=0.2", "limits.body_seconds=0.2", "log.level=warn", "limits.body_bytes=100000"]
-        flags = [word for limit in limits for word in ("--set", limit)]
-        command = [args.gareum, "serve", "--model", args.model, "--port", "0", "--json", *flags]
-        server = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, stderr=log, text=True)
-        host, port = json.loads(server.stdout.readline())["url"].removeprefix("http://").rsplit(":", 1)
-        address, resident, seen, wrong = (host, int(port)), [], Counter(), []
+        server = Server(args.gareum, args.model, limits, log)
+        address, process, resident, seen, wrong = server.address, server.process, [], Counter(), []
         good = b"POST /classify HTTP/1.1\r\nHost: a\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(GOOD), GOOD)
         end = time.monotonic() + 60 * args.minutes
 
@@ -137,19 +134,18 @@ def main() -> int:
             thread.start()
         while any(thread.is_alive() for thread in threads):
             time.sleep(1)
-            if server.poll() is not None:
+            if process.poll() is not None:
                 wrong.append(("the server has ended", b""))
                 break
-            resident.append(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{server.pid}/status").read_text())[1]) // 1024)
+            resident.append(int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{process.pid}/status").read_text())[1]) // 1024)
         for thread in threads:
             thread.join()
         if wrong:
             Path("found.bin").write_bytes(wrong[0][1])
             print(f"{wrong[0][0]}; its bytes are in found.bin", file=sys.stderr)
-            server.kill()
+            process.kill()
             return 1
-        server.send_signal(signal.SIGTERM)
-        code = server.wait(60)
+        code = server.end()
         log.seek(0)
         panics = [line for line in log if "panicked" in line]
     first, last = (max(part) for part in (resident[: len(resident) // 2 + 1], resident[len(resident) // 2 :]))

@@ -9,13 +9,13 @@ import argparse
 import json
 import resource
 import selectors
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
 from pathlib import Path
+
+from server import Server
 
 GOOD = json.dumps({"inputs": "where is my refund?"})
 REQUEST = f"POST /predict HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: {len(GOOD)}\r\n\r\n{GOOD}".encode()
@@ -119,11 +119,8 @@ def main() -> int:
     args = parser.parse_args()
     limit = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, args.connections + 500), limit))
-    flags = ["--set", "limits.header_seconds=3", "--set", "limits.body_seconds=3", "--set", "log.level=error"]
-    command = [args.gareum, "serve", "--model", args.model, "--port", "0", "--json", *flags]
-    server = subprocess.Popen([str(word) for word in command], stdout=subprocess.PIPE, text=True)
-    host, port = json.loads(server.stdout.readline())["url"].removeprefix("http://").rsplit(":", 1)
-    address, stop, well = (host, int(port)), threading.Event(), {"answered": 0, "busy": 0, "other": 0, "slowest_s": 0.0}
+    server = Server(args.gareum, args.model, ["limits.header_seconds=3", "limits.body_seconds=3", "log.level=error"])
+    address, stop, well = server.address, threading.Event(), {"answered": 0, "busy": 0, "other": 0, "slowest_s": 0.0}
 
     def behave() -> None:
         """A client as there are many: a connection for each request, which comes again when it is refused."""
@@ -149,8 +146,7 @@ def main() -> int:
     stop.set()
     thread.join()
     found |= {"well_behaved": well, "answered_afterwards": well["answered"] - before}
-    server.send_signal(signal.SIGTERM)
-    found["exit"] = server.wait(60)
+    found["exit"] = server.end()
     print(json.dumps(found, indent=1))
     fine = found["exit"] == 0 and found["slow"]["left"] == 0 and found["storm"]["without_answer"] == 0 and found["answered_afterwards"] > 0 and well["other"] == 0
     return 0 if fine else 1

@@ -123,7 +123,7 @@ impl Display {
 }
 
 /// What fills a text up to a width.
-fn blanks(text: &str, width: usize) -> String {
+pub fn blanks(text: &str, width: usize) -> String {
     " ".repeat(width.saturating_sub(text.width()))
 }
 

@@ -109,9 +109,73 @@ pub fn create_directory(path: &Path) -> Result<(), WriteError> {
     fs::create_dir_all(path).map_err(|error| WriteError::new(path, &error))
 }
 
+/// Removes a file, if there is one.
+///
+/// # Errors
+/// [`WriteError`] if it stays.
+pub(crate) fn remove(path: &Path) -> Result<(), WriteError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(WriteError::new(path, &error)),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a file or directory has a name that is only used while it is written or removed.
+fn is_temporary(name: &str) -> bool {
+    name.strip_suffix(".tmp").is_some_and(|rest| {
+        let rest = rest.strip_suffix(".old").unwrap_or(rest);
+        rest.rsplit_once('.')
+            .is_some_and(|(_, process)| !process.is_empty() && process.bytes().all(|byte| byte.is_ascii_digit()))
+    })
+}
+
+/// Removes what killed runs left half-written or half-removed; nothing if the directory is not there.
+///
+/// # Errors
+/// [`WriteError`] if something cannot be removed.
+pub(crate) fn remove_leftovers(directory: &Path) -> Result<(), WriteError> {
+    let Ok(entries) = fs::read_dir(directory) else {
+        return Ok(());
+    };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        let removed = match path.file_name() {
+            Some(name) if is_temporary(&name.to_string_lossy()) && path.is_dir() => fs::remove_dir_all(&path),
+            Some(name) if is_temporary(&name.to_string_lossy()) => fs::remove_file(&path),
+            _ => Ok(()),
+        };
+        removed.map_err(|error| WriteError::new(&path, &error))?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_runs_left_half_written_is_removed() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let kept = ["notes.tmp", "report.final.tmp", "tokenizer.json", "checkpoint-3"];
+        let removed = ["tokenizer.json.123.tmp", "config.json.9.old.tmp"];
+        for name in kept.iter().chain(&removed) {
+            fs::write(path(name), "x").unwrap();
+        }
+        for name in ["checkpoint-6.77.tmp", "checkpoint-3.77.old.tmp"] {
+            fs::create_dir(path(name)).unwrap();
+            fs::write(path(name).join("x"), "x").unwrap();
+        }
+        remove_leftovers(directory.path()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(directory.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(
+            left,
+            ["checkpoint-3", "notes.tmp", "report.final.tmp", "tokenizer.json"]
+        );
+    }
 
     #[test]
     fn the_old_contents_stay_when_writing_fails() {

@@ -25,10 +25,14 @@ const LEAST_BATCH_TOKENS: usize = 512;
 /// How much a new measurement of the speed counts beside those before.
 const NEW_SHARE: f64 = 0.2;
 
+static GENERATION: AtomicU64 = AtomicU64::new(0);
+
 /// A model with how fast it is here.
 pub struct Engine {
     /// The model.
     pub predictor: Arc<Predictor>,
+    /// Differs between any two engines that ever were: kept answers of one are none of the other.
+    pub generation: u64,
     /// Tokens a second, as bits of an `f64`; 0 as long as it is not known.
     speed: AtomicU64,
 }
@@ -38,6 +42,7 @@ impl Engine {
     pub fn new(predictor: impl Into<Arc<Predictor>>) -> Self {
         Self {
             predictor: predictor.into(),
+            generation: GENERATION.fetch_add(1, Relaxed),
             speed: AtomicU64::new(0),
         }
     }

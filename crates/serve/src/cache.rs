@@ -10,7 +10,7 @@ use gareum::predict::Prediction;
 /// What a text is besides itself: the model that answers, and how it is cut.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// [`crate::model::Served::generation`].
+    /// [`crate::batcher::Engine::generation`].
     pub generation: u64,
     /// Whether the end of a long text is kept instead of its beginning.
     pub keeps_end: bool,

@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
@@ -19,8 +18,6 @@ use serde_json::{Value, json};
 use crate::batcher::Engine;
 use crate::settings::ModelSettings;
 
-static GENERATION: AtomicU64 = AtomicU64::new(0);
-
 /// A model that answers.
 pub struct Served {
     /// What requests call it.
@@ -29,8 +26,6 @@ pub struct Served {
     pub directory: PathBuf,
     /// What it does.
     pub kind: Kind,
-    /// Differs between any two models that were ever read: kept answers of one are none of the other.
-    pub generation: u64,
     /// When it was read.
     pub loaded_at: SystemTime,
     /// `metrics.json`.
@@ -139,7 +134,6 @@ impl Served {
         Ok(Self {
             name: settings.name(),
             kind,
-            generation: GENERATION.fetch_add(1, Relaxed),
             loaded_at: SystemTime::now(),
             metrics: read("metrics.json").and_then(|text| serde_json::from_str(&text).ok()),
             card: read("README.md"),

@@ -6,11 +6,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 
 use gareum::data::{Input, Task};
-use gareum::predict::Prediction;
+use gareum::predict::{Prediction, Predictor};
 use serde_json::json;
 
 use crate::error::ServeError;
-use crate::model::{Served, rfc3339};
+use crate::model::rfc3339;
 use crate::settings::SampleSettings;
 
 /// The file.
@@ -53,10 +53,9 @@ impl Samples {
         })
     }
 
-    /// Adds a text if the model was not sure of it. That it could not be written is logged and harms no answer.
-    pub fn consider(&self, served: &Served, input: &Input, prediction: &Prediction) {
+    /// Adds a text if `predictor` was not sure of it; requests call it `model`. That it could not be written is logged and harms no answer.
+    pub fn consider(&self, model: &str, predictor: &Predictor, input: &Input, prediction: &Prediction) {
         let Some(open) = &self.open else { return };
-        let predictor = &served.engine().predictor;
         let thresholds = |id: usize| predictor.decision().threshold(id as u32);
         let Some(margin) = margin(prediction, predictor.schema().task, &thresholds).filter(|it| *it < self.margin)
         else {
@@ -68,7 +67,7 @@ impl Samples {
             "label": columns.label,
             "margin": margin,
             "scores": columns.scores,
-            "model": served.name,
+            "model": model,
             "time": rfc3339(SystemTime::now()),
         });
         if let Some(pair) = &input.text_pair {

@@ -71,16 +71,19 @@ pub async fn score(
 ) -> Result<Vec<Scored>, Failure> {
     check(&inputs, &app.settings.limits)?;
     app.rates.take(caller, inputs.len())?;
-    score_by(app, served, served.engine(), inputs, cut).await
+    let texts = inputs.len();
+    let scored = score_by(app, &served.name, served.engine(), inputs, cut).await?;
+    app.statistics.texts(&served.name, texts);
+    Ok(scored)
 }
 
-/// As [`score`] by one of the models of `served`, for what was checked already.
+/// As [`score`] by one of the models of what requests call `name`, for what was checked and is counted already.
 ///
 /// # Errors
 /// As [`score`].
 pub async fn score_by(
     app: &App,
-    served: &Served,
+    name: &str,
     engine: &Arc<Engine>,
     inputs: Vec<Input>,
     cut: Cut,
@@ -92,7 +95,7 @@ pub async fn score_by(
     if !app.cache.is_off() {
         keys = inputs
             .iter()
-            .map(|input| Key::new(served.generation, cut.keeps_end, input))
+            .map(|input| Key::new(engine.generation, cut.keeps_end, input))
             .collect();
         for (slot, key) in scored.iter_mut().zip(&keys) {
             *slot = app.cache.get(key);
@@ -118,7 +121,8 @@ pub async fn score_by(
             if prediction.logits.iter().any(|logit| logit.is_nan()) {
                 return Err(Failure::Backend("score is NaN".to_owned()));
             }
-            app.samples.consider(served, &inputs[index], &prediction);
+            app.samples
+                .consider(name, &engine.predictor, &inputs[index], &prediction);
             let new = Scored {
                 prediction,
                 tokens,
@@ -137,7 +141,6 @@ pub async fn score_by(
         let (most, given) = (kept.tokens, kept.full_length);
         return Err(Failure::TooLong { most, given });
     }
-    app.statistics.texts(&served.name, total);
     if scored.len() != total {
         return Err(Failure::Backend(
             "the model answered fewer texts than it was given".to_owned(),

@@ -1,6 +1,6 @@
 //! Chains: `train` on a `chain.toml`, `evaluate` on what comes out.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::Ordering;
 
@@ -12,13 +12,17 @@ use gareum::metrics::{AspectMetrics, Interval};
 use gareum::settings::{ChainSettings, OutputSettings, PrecisionSetting};
 use gareum::train::RunOptions;
 use serde_json::json;
+use unicode_width::UnicodeWidthStr;
 
 use super::predictions::Output;
 use super::scorer::ASPECT_COLUMNS;
 use super::{check_output, hub, labelled, say_precision, stop_flag, train as runs};
 use crate::arguments::{Common, Compress, Evaluate, Train};
 use crate::failure::{INTERRUPTED, Usage};
-use crate::progress::{Display, TrainingProgress};
+use crate::progress::{Display, TrainingProgress, blanks};
+
+/// Columns of a figure in a table.
+const COLUMN: usize = 10;
 
 /// The split of a dataset on the hub that is read where the name says none.
 const SPLIT: &str = "test";
@@ -47,15 +51,24 @@ pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyh
         prepared.schema.keywords.join(", "),
         prepared.schema.sentiments.join(", ")
     ));
-    let parts = prepared.write(settings)?;
+    let from = command.resume.as_ref().and_then(Option::as_deref);
+    if let Some(from) = from {
+        check_resumed(from, output)?;
+    }
+    let parts = prepared.begin(settings, command.resume.is_some())?;
     for part in &parts {
         hub::fetch(&part.settings, common)?;
     }
     let stop = stop_flag(display, runs::last_act(&settings.keyword));
     for part in &parts {
+        if stop.load(Ordering::Relaxed) {
+            let command = runs::resume_command(output);
+            display.note(format_args!("interrupted; go on with: {command}"));
+            return Ok(ExitCode::from(INTERRUPTED));
+        }
         let directory = &part.settings.output.dir;
-        let (resume, is_done) = (command.resume.is_some(), part.is_done());
-        if resume && is_done {
+        let rows = gareum::train::prepare(&part.settings)?;
+        if command.resume.is_some() && part.is_done(&rows) {
             display.note(format_args!(
                 "{} model: trained already, in {}",
                 part.part.name(),
@@ -64,44 +77,58 @@ pub fn train(command: &Train, settings: &ChainSettings, common: &Common) -> anyh
             continue;
         }
         display.note(format_args!("{} model:", part.part.name()));
-        let rows = gareum::train::prepare(&part.settings)?;
         runs::describe(display, &rows);
+        let named = from.filter(|from| from.starts_with(directory));
+        let begun = (command.resume.is_some() && part.has_begun()).then_some(directory.as_path());
         let options = RunOptions {
-            resume: (resume && part.has_begun()).then_some(directory.as_path()),
+            resume: named.or(begun),
             stop: &stop,
             pause_after: None,
         };
         let mut progress = TrainingProgress::new(display);
         let report = gareum::train::run(&part.settings, &rows, &options, &mut |event| progress.observe(event));
         progress.finish();
-        let code = runs::conclude(display, &report?)?;
-        if stop.load(Ordering::Relaxed) {
+        let report = report?;
+        let code = runs::conclude(display, &report)?;
+        if report.outcome.interrupted {
             return Ok(code);
         }
+        part.finish(&rows)?;
     }
     // What the directory says is needed to load it; the figures follow.
     chain::save(settings, None)?;
     let parts = &prepared.rows.parts;
-    let (name, examples) = match (parts.test.as_slice(), parts.validation.as_slice()) {
-        ([], []) => return Ok(ExitCode::SUCCESS),
-        ([], validation) => ("validation", validation),
-        (test, _) => ("test", test),
+    let measured = match (parts.test.as_slice(), parts.validation.as_slice()) {
+        ([], []) => None,
+        ([], validation) => Some(("validation", validation)),
+        (test, _) => Some(("test", test)),
     };
-    let chain = Chain::load(output, PrecisionSetting::Auto)?;
-    let examples = prepared.relabelled(examples, &chain.schema().labels());
-    let bar = display.rows(Some(examples.len() as u64));
-    let evaluation = chain.evaluate(&examples, &mut |done| bar.set_position(done as u64))?;
-    bar.finish_and_clear();
-    let metrics = json!({ name: evaluation });
-    chain::save(settings, Some(&metrics))?;
-    match common.json {
-        true => println!("{}", serde_json::to_string_pretty(&metrics).context("metrics")?),
-        false => print(display, &evaluation.metrics),
+    if let Some((name, examples)) = measured {
+        let chain = Chain::load(output, PrecisionSetting::Auto)?;
+        let examples = prepared.relabelled(examples, &chain.schema().labels());
+        let bar = display.rows(Some(examples.len() as u64));
+        let evaluation = chain.evaluate(&examples, &mut |done| bar.set_position(done as u64))?;
+        bar.finish_and_clear();
+        let metrics = json!({ name: evaluation });
+        chain::save(settings, Some(&metrics))?;
+        match common.json {
+            true => println!("{}", serde_json::to_string_pretty(&metrics).context("metrics")?),
+            false => print(display, &evaluation.metrics),
+        }
     }
     display.note(format_args!("saved to {}", output.display()));
-    match stop.load(Ordering::Relaxed) {
-        true => Ok(ExitCode::from(INTERRUPTED)),
-        false => Ok(ExitCode::SUCCESS),
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Refuses a place to go on from that is none of this chain's.
+fn check_resumed(from: &Path, output: &Path) -> Result<(), Usage> {
+    match from.starts_with(output) && from.is_dir() {
+        true => Ok(()),
+        false => Err(Usage(format!(
+            "--resume {}: no directory of the chain in {}\nhint: --resume alone goes on with what is there",
+            from.display(),
+            output.display()
+        ))),
     }
 }
 
@@ -162,16 +189,23 @@ pub fn compress(command: &Compress, model: &Path, common: &Common) -> anyhow::Re
         )));
     }
     let settings = ChainSettings::of_model(model)?;
-    for part in settings.kind.parts() {
+    let parts = settings.kind.parts();
+    let directories = parts.iter().map(|part| command.output.join(part.name()));
+    let new: Vec<PathBuf> = directories.filter(|directory| !directory.exists()).collect();
+    for part in parts {
         display.note(format_args!("{} model:", part.name()));
         let of_part = Compress {
             model: settings.parts.path(*part).to_owned(),
             output: command.output.join(part.name()),
             ..command.clone()
         };
-        let code = super::compress::run(&of_part, common)?;
-        if code != ExitCode::SUCCESS {
-            return Ok(code);
+        if let Err(error) = super::compress::run(&of_part, common) {
+            // Half a chain is none. What cannot be removed changes nothing about the error to report.
+            for directory in &new {
+                let _ = std::fs::remove_dir_all(directory);
+            }
+            let _ = std::fs::remove_dir(&command.output);
+            return Err(error);
         }
     }
     let settings = ChainSettings {
@@ -187,29 +221,25 @@ pub fn compress(command: &Compress, model: &Path, common: &Common) -> anyhow::Re
 
 /// The figures for people: each keyword, then all.
 fn print(display: Display, metrics: &AspectMetrics) {
-    let title = display.text("keyword").into_owned();
     let names = metrics.by_keyword.iter().map(|row| row.keyword.as_str());
-    let width = names.chain([title.as_str()]).map(super::width).max().unwrap_or(0);
-    let pad = |name: &str| format!("{name}{}", " ".repeat(width - super::width(name)));
-    let titles =
-        ["texts", "precision", "recall", "f1", "sentiment", "pair f1"].map(|title| display.text(title).into_owned());
-    let cells = titles
-        .iter()
-        .map(|title| format!("{}{title}", " ".repeat(10usize.saturating_sub(super::width(title)))));
-    println!("{}  {}", pad(&title), cells.collect::<Vec<_>>().join("  "));
+    let title = display.text("keyword");
+    let width = names.chain([&*title]).map(UnicodeWidthStr::width).max().unwrap_or(0);
+    let titles = ["texts", "precision", "recall", "f1", "sentiment", "pair f1"];
+    let titles = titles.map(|title| display.right(title, COLUMN));
+    println!("{}  {}", display.left("keyword", width), titles.join("  "));
     let number = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.4}"));
     for row in &metrics.by_keyword {
         let scores = &row.scores;
-        println!(
-            "{}  {:>10}  {:>10.4}  {:>10.4}  {:>10.4}  {:>10}  {:>10.4}",
-            pad(&row.keyword),
-            scores.support,
-            scores.precision,
-            scores.recall,
-            scores.f1_score,
+        let cells = [
+            scores.support.to_string(),
+            number(Some(scores.precision)),
+            number(Some(scores.recall)),
+            number(Some(scores.f1_score)),
             number(row.sentiment_accuracy),
-            row.pair_f1
-        );
+            number(Some(row.pair_f1)),
+        ];
+        let name = format!("{}{}", row.keyword, blanks(&row.keyword, width));
+        println!("{name}  {}", cells.map(|cell| format!("{cell:>COLUMN$}")).join("  "));
     }
     println!();
     let line = |text: String, name: &str| {

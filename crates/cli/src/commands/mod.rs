@@ -144,11 +144,6 @@ fn check_stack(texts: &[String], stack: bool) -> Result<(), Usage> {
     )))
 }
 
-/// Columns that a text takes in a terminal.
-fn width(text: &str) -> usize {
-    unicode_width::UnicodeWidthStr::width(text)
-}
-
 /// Says what a model computes in.
 fn say_precision(display: Display, predictor: &Predictor) {
     display.note(format_args!("computing in {}", predictor.precision().name()));

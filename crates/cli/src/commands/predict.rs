@@ -54,15 +54,13 @@ pub fn run(command: &Predict, common: &Common) -> anyhow::Result<ExitCode> {
     let resumable = resumable(command, &model)?;
     let (mut output, there) = Output::begin(&command.output, records.columns(), &added, resumable, display)?;
     say_precision(display, scorer.first());
-    let skipped = records
-        .by_ref()
-        .take(usize::try_from(there)?)
-        .collect::<Result<Vec<_>, _>>();
-    if skipped?.len() as u64 != there {
-        bail!(Usage(format!(
-            "{}: there are fewer rows than were predicted\nhint: leave out --resume to begin anew",
-            command.input.display()
-        )));
+    for _ in 0..there {
+        if records.next().transpose()?.is_none() {
+            bail!(Usage(format!(
+                "{}: there are fewer rows than were predicted\nhint: leave out --resume to begin anew",
+                command.input.display()
+            )));
+        }
     }
     if there > 0 {
         display.note(format_args!("{there} rows are there already"));

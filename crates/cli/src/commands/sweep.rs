@@ -11,7 +11,7 @@ use anyhow::bail;
 use gareum::machine::{self, readable_bytes};
 use gareum::metrics::Metrics;
 use gareum::settings::{Candidates, Jobs, Parameters, SearchMethod, Settings};
-use gareum::sweep::{Lock, Plan, STATE_FILE, Sweep, SweepError, Trial, data_fingerprint, shown_value};
+use gareum::sweep::{Lock, Plan, STATE_FILE, Sweep, SweepError, Trial, shown_value};
 use gareum::train::Prepared;
 use serde_json::json;
 use toml::Value;
@@ -60,7 +60,7 @@ pub fn run(command: &arguments::Sweep, common: &Common) -> anyhow::Result<ExitCo
     if !command.resume {
         check_models(&plan, &prepared)?;
     }
-    let identity = plan.identity(directory, &data_fingerprint(&prepared));
+    let identity = plan.identity(directory, &prepared.fingerprint());
     drop(prepared);
     if command.resume && !directory.join(STATE_FILE).exists() {
         bail!(SweepError::Absent {

@@ -30,7 +30,7 @@ pub fn run(command: &Train, common: &Common) -> anyhow::Result<ExitCode> {
     let output = command.output.as_ref().map(|path| path.display().to_string());
     overrides.extend(output.map(|path| ("output.dir".to_owned(), Value::String(path))));
     if let Some(file) = file.as_deref().filter(|file| ChainSettings::is_chain(file)) {
-        return super::chain::train(command, &ChainSettings::load(Some(file), &overrides)?, common);
+        return super::chain::train(command, &ChainSettings::load(file, &overrides)?, common);
     }
     let mut settings = Settings::load(file.as_deref(), &overrides)?;
     if settings.sweep.take().is_some() {
@@ -187,7 +187,7 @@ pub fn write_page(display: Display, report: &RunReport) -> anyhow::Result<Option
 }
 
 /// The same command with `--resume CHECKPOINT`, to the end.
-fn resume_command(checkpoint: &Path) -> String {
+pub fn resume_command(checkpoint: &Path) -> String {
     let resume = ["--resume".to_owned(), checkpoint.display().to_string()];
     same_command(&[("--resume", true), ("--pause-after", true)], &resume)
 }

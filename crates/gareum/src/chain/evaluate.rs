@@ -47,7 +47,7 @@ impl Chain {
 }
 
 /// Truth and predictions beside each other, without the sentiments that are given the keywords.
-pub fn aspect_rows(schema: &AspectSchema, examples: &[Example], predictions: &[ChainPrediction]) -> Vec<AspectRow> {
+fn aspect_rows(schema: &AspectSchema, examples: &[Example], predictions: &[ChainPrediction]) -> Vec<AspectRow> {
     let sentiments = schema.sentiments.len().max(1) as u32;
     let row = |(example, prediction): (&Example, &ChainPrediction)| AspectRow {
         truth: example

@@ -24,7 +24,7 @@ use crate::predict::{PredictError, Prediction, Predictor};
 use crate::settings::{ChainKind, ChainSettings, Part, PrecisionSetting, SettingsError};
 use crate::train::TrainError;
 
-pub use evaluate::{ChainEvaluation, aspect_rows};
+pub use evaluate::ChainEvaluation;
 pub use template::Template;
 pub use train::{ChainPart, PreparedChain, prepare, save};
 

@@ -8,12 +8,15 @@ use serde_json::{Value, json};
 
 use super::{AspectSchema, ChainError};
 use crate::data::{Example, LabelSchema, Target, Task};
-use crate::files;
-use crate::settings::{ChainSettings, Part, Parts, Settings};
+use crate::files::{self, WriteError};
+use crate::settings::{ChainSettings, DataSettings, OutputSettings, Part, Parts, Settings};
 use crate::train::{self, Prepared};
 
 /// The directory of the files below that of the chain.
 const DATA: &str = "data";
+
+/// The figures of the whole.
+const METRICS: &str = "metrics.json";
 
 /// The annotated rows of a chain.
 #[derive(Debug, Clone)]
@@ -33,15 +36,34 @@ pub struct ChainPart {
     pub part: Part,
     /// Its run.
     pub settings: Settings,
+    /// Says, once the model is trained, from what: a model of an earlier run is not this one.
+    record: PathBuf,
 }
 
 impl ChainPart {
-    /// Whether the model is there, trained to its end.
-    pub fn is_done(&self) -> bool {
+    /// Whether the model is there, trained to its end on these rows with these settings.
+    pub fn is_done(&self, rows: &Prepared) -> bool {
         let directory = &self.settings.output.dir;
-        ["config.json", "adapter_config.json"]
+        let is_there = ["config.json", "adapter_config.json"]
             .iter()
-            .any(|file| directory.join(file).exists())
+            .any(|file| directory.join(file).exists());
+        is_there && std::fs::read_to_string(&self.record).is_ok_and(|found| found == self.identity(rows))
+    }
+
+    /// Writes down that the model is trained.
+    ///
+    /// # Errors
+    /// [`WriteError`] if that cannot be written.
+    pub fn finish(&self, rows: &Prepared) -> Result<(), WriteError> {
+        files::write_atomically(&self.record, self.identity(rows).as_bytes())
+    }
+
+    fn identity(&self, rows: &Prepared) -> String {
+        let mut settings = self.settings.clone();
+        // A directory may have been moved.
+        settings.output = OutputSettings::default();
+        settings.data = DataSettings::default();
+        format!("{:#}\n", json!({ "rows": rows.fingerprint(), "settings": settings }))
     }
 
     /// Whether a run has begun and left a checkpoint to go on from.
@@ -77,13 +99,19 @@ pub fn prepare(settings: &ChainSettings) -> Result<PreparedChain, ChainError> {
 }
 
 impl PreparedChain {
-    /// Writes the rows of each model and says how it is trained.
+    /// Begins a run: writes the rows of each model and says how it is trained. Until [`save`] the directory is no chain, whatever was there before;
+    /// models that are there are kept for [`ChainPart::is_done`] if the run is `resumed`.
     ///
     /// # Errors
     /// [`ChainError::Write`] if a file cannot be written.
-    pub fn write(&self, settings: &ChainSettings) -> Result<Vec<ChainPart>, ChainError> {
+    pub fn begin(&self, settings: &ChainSettings, resumed: bool) -> Result<Vec<ChainPart>, ChainError> {
         let directory = settings.output.dir.join(DATA);
         files::create_directory(&directory)?;
+        files::remove_leftovers(&settings.output.dir)?;
+        files::remove_leftovers(&directory)?;
+        for file in [ChainSettings::FILE, METRICS] {
+            files::remove(&settings.output.dir.join(file))?;
+        }
         let parts = &self.rows.parts;
         let mut chain = Vec::new();
         for &part in settings.kind.parts() {
@@ -101,10 +129,15 @@ impl PreparedChain {
                 write("validation", &parts.validation)?,
                 write("test", &parts.test)?,
             ];
+            let record = directory.join(format!("{}.json", part.name()));
+            if !resumed {
+                files::remove(&record)?;
+            }
             let directory = settings.output.dir.join(part.name());
             chain.push(ChainPart {
                 part,
                 settings: settings.run_of(part, files, directory),
+                record,
             });
         }
         Ok(chain)
@@ -177,11 +210,11 @@ pub fn save(settings: &ChainSettings, metrics: Option<&Value>) -> Result<(), Cha
     let directory = &settings.output.dir;
     let written = |path: PathBuf, text: Result<String, String>| match text {
         Ok(text) => Ok(files::write_atomically(&path, text.as_bytes())?),
-        Err(reason) => Err(ChainError::Write(files::WriteError { path, reason })),
+        Err(reason) => Err(ChainError::Write(WriteError { path, reason })),
     };
     if let Some(metrics) = metrics {
         let json = serde_json::to_string_pretty(metrics).map_err(|error| error.to_string());
-        written(directory.join("metrics.json"), json.map(|json| json + "\n"))?;
+        written(directory.join(METRICS), json.map(|json| json + "\n"))?;
     }
     let toml = toml::to_string(&settings).map_err(|error| error.to_string());
     written(directory.join(ChainSettings::FILE), toml)

@@ -128,42 +128,33 @@ impl ChainSettings {
         is_named_so || says_so().unwrap_or(false)
     }
 
-    /// Reads a file (or starts from the defaults) and applies overrides, each a dotted key with a value. What stands outside of `[keyword]` and
+    /// Reads a file and applies overrides, each a dotted key with a value. What stands outside of `[keyword]` and
     /// `[sentiment]`, in the file or in an override, is for both models.
     ///
     /// # Errors
     /// [`SettingsError`] names file, key, value and the nearest known key.
-    pub fn load(path: Option<&Path>, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
-        let mut own = Table::new();
+    pub fn load(path: &Path, overrides: &[(String, Value)]) -> Result<Self, SettingsError> {
         let mut runs: BTreeMap<&str, Table> = [("keyword", Table::new()), ("sentiment", Table::new())].into();
-        let (place, directory) = match path {
-            None => (String::new(), PathBuf::new()),
-            Some(path) => (
-                path.display().to_string(),
-                path.parent().map(Path::to_owned).unwrap_or_default(),
-            ),
-        };
-        if let Some(path) = path {
-            let (shared, mut sections) = read::<Table>(path)?
-                .into_iter()
-                .partition::<Table, _>(|(key, _)| !OWN.contains(&key.as_str()));
-            if let Some(unknown) = shared.keys().find(|key| !SHARED.contains(&key.as_str())) {
-                let known: Vec<String> = OWN.iter().chain(&SHARED).map(|key| format!("`{key}`")).collect();
-                let message = format!("unknown field `{unknown}`, expected one of {}", known.join(", "));
-                return Err(parse_error(place, &message));
-            }
-            for (name, run) in &mut runs {
-                *run = shared.clone();
-                match sections.remove(*name) {
-                    None => {}
-                    Some(Value::Table(section)) => merge(run, section),
-                    Some(other) => {
-                        let message = format!("`{name}` is {other}, expected a section [{name}]");
-                        return Err(parse_error(place, &message));
-                    }
+        let place = path.display().to_string();
+        let directory = path.parent().map(Path::to_owned).unwrap_or_default();
+        let (shared, mut own) = read::<Table>(path)?
+            .into_iter()
+            .partition::<Table, _>(|(key, _)| !OWN.contains(&key.as_str()));
+        if let Some(unknown) = shared.keys().find(|key| !SHARED.contains(&key.as_str())) {
+            let known: Vec<String> = OWN.iter().chain(&SHARED).map(|key| format!("`{key}`")).collect();
+            let message = format!("unknown field `{unknown}`, expected one of {}", known.join(", "));
+            return Err(parse_error(place, &message));
+        }
+        for (name, run) in &mut runs {
+            *run = shared.clone();
+            match own.remove(*name) {
+                None => {}
+                Some(Value::Table(section)) => merge(run, section),
+                Some(other) => {
+                    let message = format!("`{name}` is {other}, expected a section [{name}]");
+                    return Err(parse_error(place, &message));
                 }
             }
-            own = sections;
         }
         // Paths of a file are taken from where it is, those of overrides from here: the file is understood first.
         let parsed = |run: &Table| Settings::from_table(run.clone(), &place).map(|run| run.relative_to(&directory));
@@ -191,7 +182,6 @@ impl ChainSettings {
         for key in ["data", "output"] {
             own.extend(data.remove(key).map(|value| (key.to_owned(), value)));
         }
-        let place = if place.is_empty() { "settings".to_owned() } else { place };
         // Each is looked at by itself, so that a message can name its section.
         for (name, run) in runs {
             Settings::from_table(run.clone(), &format!("{place} [{name}]"))?;
@@ -209,8 +199,8 @@ impl ChainSettings {
     /// As [`ChainSettings::load`].
     pub fn of_model(path: &Path) -> Result<Self, SettingsError> {
         match path.is_dir() {
-            true => Self::load(Some(&path.join(Self::FILE)), &[]),
-            false => Self::load(Some(path), &[]),
+            true => Self::load(&path.join(Self::FILE), &[]),
+            false => Self::load(path, &[]),
         }
     }
 

@@ -13,6 +13,6 @@ mod state;
 pub use error::SweepError;
 pub use halving::{Leg, Standing, rungs, standing};
 pub use page::page;
-pub use plan::{Plan, Trial, data_fingerprint, shown_value};
+pub use plan::{Plan, Trial, shown_value};
 pub use ranking::{Outlook, Ranked, outlook, ranking};
 pub use state::{Lock, STATE_FILE, Sweep, TrialRecord, TrialState};

@@ -8,11 +8,10 @@ use toml::Value;
 
 use super::SweepError;
 use super::halving::rungs;
-use crate::data::{Target, Task};
+use crate::data::Task;
 use crate::metrics::Metrics;
 use crate::report::shown_number;
 use crate::settings::{Candidates, HalvingSettings, Range, RangeScale, SearchMethod, Settings, SweepSettings};
-use crate::train::Prepared;
 
 /// Trials of a random search, if nothing is said.
 const TRIALS: usize = 20;
@@ -372,30 +371,6 @@ pub fn shown_value(value: &Json) -> String {
         },
         other => other.to_string(),
     }
-}
-
-/// A number that other rows, labels or parts would hardly have: FNV-1a over all of them.
-pub fn data_fingerprint(prepared: &Prepared) -> String {
-    let mut hash = 0xcbf2_9ce4_8422_2325u64;
-    let mut add = |bytes: &[u8]| {
-        for byte in bytes.iter().chain(&[0xff]) {
-            hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
-        }
-    };
-    prepared.schema.names.iter().for_each(|name| add(name.as_bytes()));
-    let parts = &prepared.parts;
-    for part in [&parts.train, &parts.validation, &parts.test] {
-        add(&part.len().to_le_bytes());
-        for example in part {
-            add(example.text.as_bytes());
-            add(example.text_pair.as_deref().unwrap_or_default().as_bytes());
-            match &example.target {
-                Target::Value(value) => add(&value.to_bits().to_le_bytes()),
-                target => target.ids().iter().for_each(|id| add(&id.to_le_bytes())),
-            }
-        }
-    }
-    format!("{hash:016x}")
 }
 
 #[cfg(test)]

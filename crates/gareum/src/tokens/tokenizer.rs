@@ -262,22 +262,18 @@ impl Tokenizer {
 
     /// The id of the token that stands for a hidden word, if there is one: `[MASK]`, `<mask>`.
     pub fn mask_token(&self) -> Option<u32> {
-        let named = self.special_id("mask_token");
-        named.or_else(|| {
-            ["[MASK]", "<mask>"]
-                .iter()
-                .find_map(|token| self.inner.token_to_id(token))
-        })
+        self.special_id_or("mask_token", ["[MASK]", "<mask>"])
     }
 
     /// The id of the token that stands for nothing, if there is one: `[PAD]`, `<pad>`.
     pub fn padding_token(&self) -> Option<u32> {
-        let named = self.special_id("pad_token");
-        named.or_else(|| {
-            ["[PAD]", "<pad>"]
-                .iter()
-                .find_map(|token| self.inner.token_to_id(token))
-        })
+        self.special_id_or("pad_token", ["[PAD]", "<pad>"])
+    }
+
+    /// The id of a special token by its name in the settings, or of the first usual one that the vocabulary has.
+    fn special_id_or(&self, name: &str, usual: [&str; 2]) -> Option<u32> {
+        let usual = || usual.iter().find_map(|token| self.inner.token_to_id(token));
+        self.special_id(name).or_else(usual)
     }
 
     /// The id of a special token by its name in the settings, such as `pad_token`.

@@ -64,6 +64,36 @@ pub struct Prepared {
     pub unlabelled: Vec<Input>,
 }
 
+impl Prepared {
+    /// A number that other rows, labels or parts would hardly have: FNV-1a over all of them.
+    pub fn fingerprint(&self) -> String {
+        let mut hash = 0xcbf2_9ce4_8422_2325u64;
+        let mut add = |bytes: &[u8]| {
+            for byte in bytes.iter().chain(&[0xff]) {
+                hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+            }
+        };
+        self.schema.names.iter().for_each(|name| add(name.as_bytes()));
+        let parts = &self.parts;
+        for part in [&parts.train, &parts.validation, &parts.test] {
+            add(&part.len().to_le_bytes());
+            for example in part {
+                add(example.text.as_bytes());
+                add(example.text_pair.as_deref().unwrap_or_default().as_bytes());
+                match &example.target {
+                    Target::Value(value) => add(&value.to_bits().to_le_bytes()),
+                    target => target.ids().iter().for_each(|id| add(&id.to_le_bytes())),
+                }
+            }
+        }
+        for input in &self.unlabelled {
+            add(input.text.as_bytes());
+            add(input.text_pair.as_deref().unwrap_or_default().as_bytes());
+        }
+        format!("{hash:016x}")
+    }
+}
+
 /// Reads, cleans and splits the files of the settings.
 ///
 /// # Errors

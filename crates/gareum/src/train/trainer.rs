@@ -20,6 +20,7 @@ use super::{
 };
 use crate::data::{Target, Task};
 use crate::decision::Decision;
+use crate::files;
 use crate::head::{self, LossOptions, Taught, WholeBatch, balanced_weights};
 use crate::machine;
 use crate::metrics::Metrics;
@@ -387,9 +388,9 @@ impl Trainer<'_> {
         let identity = Identity::new(self.model, (self.train, self.lessons), batch_size, seed);
         let mut saved_memory = None;
         if let Some(directory) = self.checkpoints {
-            checkpoint::remove_leftovers(directory)?;
+            files::remove_leftovers(directory)?;
             // A run may have been killed over its page, too.
-            checkpoint::remove_leftovers(&directory.join("report"))?;
+            files::remove_leftovers(&directory.join("report"))?;
         }
         if let Some(path) = self.resume {
             let Checkpoint {

@@ -131,7 +131,7 @@ async fn aspects(
         .flat_map(|(input, scored)| chain.questions(input, &scored.prediction))
         .collect();
     let answers = match second {
-        Some(second) if !questions.is_empty() => score_by(app, served, second, questions, Cut::default()).await?,
+        Some(second) if !questions.is_empty() => score_by(app, &served.name, second, questions, Cut::default()).await?,
         _ => Vec::new(),
     };
     let mut answers = answers.into_iter().map(|answer| answer.prediction);
