@@ -11,6 +11,7 @@ of a student takes a minute or two.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -40,6 +41,8 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=3e-4)
     parser.add_argument("--temperature", type=float, default=4.0)
     parser.add_argument("--weight", type=float, nargs="+", default=[0.7], help="of the teacher; several are all tried")
+    parser.add_argument("--hidden-weight", type=float, nargs="+", default=[0.0], help="of the teacher's hidden states; several are all tried")
+    parser.add_argument("--alone", action=argparse.BooleanOptionalAction, default=True, help="train students without a teacher too")
     parser.add_argument("--share", type=float, default=1, help="of the training rows whose labels are known")
     parser.add_argument("--unlabelled", type=Path, help="texts without labels, for the students with a teacher")
     parser.add_argument("--keep", type=Path, help="keep the models in this directory")
@@ -57,11 +60,11 @@ def main() -> None:
         results = {"teacher": [measured(args, teacher)]}
         for seed in args.seeds:
             settings = [f"model.layers={args.layers}", f"train.seed={seed}", f"train.batch_size={args.batch_size}"]
-            ways = {"student alone": []}
-            for weight in args.weight:
-                beside = [f"distillation.teacher={teacher}", f"distillation.temperature={args.temperature}", f"distillation.weight={weight}"]
-                beside += [f"distillation.unlabelled={args.unlabelled}"] if args.unlabelled else []
-                ways[f"student beside the teacher, weight {weight}"] = beside
+            ways = {"student alone": []} if args.alone else {}
+            for weight, hidden in itertools.product(args.weight, args.hidden_weight):
+                of_teacher = {"teacher": teacher, "temperature": args.temperature, "weight": weight, "hidden_weight": hidden}
+                of_teacher |= {"unlabelled": args.unlabelled} if args.unlabelled else {}
+                ways[f"student beside the teacher, weight {weight}, hidden {hidden}"] = [f"distillation.{key}={value}" for key, value in of_teacher.items()]
             for name, more in ways.items():
                 student = work / f"{name.replace(' ', '-').replace(',', '')}-{seed}"
                 train(args, base, student, [*settings, *more], args.epochs if more else repeated(args, args.epochs))

@@ -4,8 +4,9 @@
 //!
 //! BODIES is a file with a request's JSON a line, taken in turn. Without RATE (or with 0) each connection asks again as soon as it is answered;
 //! with it, requests are due at random times (exponential gaps) of so many a second, on whichever connection is free, and their latency counts
-//! from when they were due, so that a slow server is not asked more gently. What is answered within the first tenth of the time is not counted, but
-//! in `total`, which has all answers of status 200. Prints JSON. `broken`: connections that ended before an answer; each is opened again.
+//! from when they were due, so that a slow server is not asked more gently. What is asked within the first tenth of the time is not counted, but
+//! in `total`, which has all answers of status 200. `per_second` is of the answers of status 200 that came after it and before the end, whenever they
+//! were asked for: as many are under way at both. Prints JSON. `broken`: connections that ended before an answer; each is opened again.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -20,7 +21,7 @@ struct Seen {
     total: u64,
     broken: u64,
     unopened: u64,
-    last: f64,
+    within: u64,
 }
 
 fn main() {
@@ -89,9 +90,9 @@ fn main() {
                         stream = None;
                     }
                     seen.total += u64::from(status == 200);
+                    seen.within += u64::from(status == 200 && (seconds / 10.0..seconds).contains(&now));
                     if begin >= seconds / 10.0 {
                         *seen.statuses.entry(status).or_default() += 1;
-                        seen.last = seen.last.max(now);
                         if status == 200 {
                             seen.latencies.push((now - begin) * 1e3);
                         }
@@ -149,11 +150,11 @@ fn ask(stream: &mut BufReader<TcpStream>, request: &[u8]) -> Option<(u16, bool)>
 }
 
 fn print(all: Vec<Seen>, seconds: f64) {
-    let (mut latencies, mut statuses, mut total, mut broken, mut unopened, mut last) = (Vec::new(), BTreeMap::new(), 0, 0, 0, 0.0f64);
+    let (mut latencies, mut statuses, mut total, mut broken, mut unopened, mut within) = (Vec::new(), BTreeMap::new(), 0, 0, 0, 0);
     for seen in all {
         latencies.extend(seen.latencies);
         seen.statuses.into_iter().for_each(|(status, count)| *statuses.entry(status).or_insert(0) += count);
-        (broken, unopened, last) = (broken + seen.broken, unopened + seen.unopened, last.max(seen.last));
+        (broken, unopened, within) = (broken + seen.broken, unopened + seen.unopened, within + seen.within);
         total += seen.total;
     }
     latencies.sort_by(f64::total_cmp);
@@ -161,12 +162,11 @@ fn print(all: Vec<Seen>, seconds: f64) {
         0 => "null".to_owned(),
         count => format!("{:.3}", latencies[((count as f64 * share).ceil() as usize).clamp(1, count) - 1]),
     };
-    let counted = (last - seconds / 10.0).max(1e-9);
     let statuses: Vec<String> = statuses.iter().map(|(status, count)| format!("\"{status}\": {count}")).collect();
     println!(
         "{{\"answered\": {}, \"per_second\": {:.2}, \"statuses\": {{{}}}, \"total\": {total}, \"broken\": {broken}, \"unopened\": {unopened}, \"p50_ms\": {}, \"p90_ms\": {}, \"p99_ms\": {}, \"max_ms\": {}}}",
         latencies.len(),
-        latencies.len() as f64 / counted,
+        within as f64 / (0.9 * seconds),
         statuses.join(", "),
         quantile(0.5),
         quantile(0.9),

@@ -66,8 +66,14 @@ def main() -> None:
                 "regression": solved(student(number, "regression"), logits[:, :1]),
             }
         )
+    # What two heads get, of which the student's is changed; it counts half.
+    width, weight = 4, 0.5
+    features = rng.normal(0, 1, (ROWS, width))
+    of_teacher = rng.normal(0, 1, (ROWS, width)).astype(np.float32).astype(np.float64)
+    hidden = {"features": features.tolist(), "teacher": of_teacher.tolist(), "weight": weight}
+    hidden |= solved(lambda x: weight * functional.mse_loss(x, torch.tensor(of_teacher)), features)
     fixture = {"logits": logits.tolist(), "classes": classes.tolist(), "indicators": indicators.tolist(), "cases": cases}
-    fixture |= {"teacher": teacher.tolist(), "values": values.tolist(), "taught": taught}
+    fixture |= {"teacher": teacher.tolist(), "values": values.tolist(), "taught": taught, "hidden": hidden}
     OUTPUT.write_text(json.dumps(fixture) + "\n")
     print(f"{OUTPUT.name}: {len(cases)} and {len(taught)} cases, {OUTPUT.stat().st_size / 1000:.0f} kB")
 

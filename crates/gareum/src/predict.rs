@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tensor::Tape;
+use tensor::{DType, Tape};
 
 use crate::data::{ColumnRequest, Input, LabelSchema, NormalizeStep, Task};
 use crate::decision::Decision;
@@ -111,6 +111,14 @@ impl Prediction {
     }
 }
 
+/// What a model makes of a text before anything is decided.
+pub(crate) struct Answer {
+    /// One for each label.
+    pub logits: Vec<f32>,
+    /// See [`Model::features`].
+    pub features: Vec<f32>,
+}
+
 /// See [`Prediction::columns`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PredictionColumns {
@@ -137,32 +145,43 @@ pub fn predict_encoded(
     predict_batches(model, decision, encoded, (max_tokens, 1), progress)
 }
 
-/// As [`predict_encoded`], with so many batches `at_once` shared among the threads: none then waits for others after every operation,
-/// and those that find no batch left help with the operations of the rest.
 fn predict_batches(
     model: &Model,
     decision: &Decision,
     encoded: &[&Encoded],
-    (batch_tokens, at_once): (usize, usize),
+    batches: (usize, usize),
     progress: &mut dyn FnMut(usize),
 ) -> tensor::Result<Vec<Prediction>> {
-    let lengths: Vec<usize> = encoded.iter().map(|encoded| encoded.input_ids.len()).collect();
-    let predict = |batch: &Vec<usize>| -> tensor::Result<Vec<(usize, Prediction)>> {
-        let packed = PackedBatch::new(batch.iter().map(|&index| encoded[index]), 0, 0);
-        let tape = Tape::inference();
-        let logits = model.forward(&tape, &packed, None)?.value().to_f32_vec();
+    let predict = |packed: &PackedBatch| -> tensor::Result<Vec<Prediction>> {
+        let logits = model.forward(&Tape::inference(), packed, None)?.value().to_f32_vec();
         let logits = logits.chunks_exact(model.schema().num_labels());
         let predictions = logits.map(|logits| decision.decide(logits.to_vec(), model.schema().task));
-        Ok(batch.iter().copied().zip(predictions).collect())
+        Ok(predictions.collect())
     };
-    let mut predictions = Vec::with_capacity(encoded.len());
+    in_batches(encoded, batches, progress, predict)
+}
+
+/// What `act` makes of each text, in batches of at most so many tokens (or one text), of which so many `at_once` are shared among the threads: none then
+/// waits for others after every operation, and those that find no batch left help with the operations of the rest. In the order of the texts.
+fn in_batches<T: Send>(
+    encoded: &[&Encoded],
+    (batch_tokens, at_once): (usize, usize),
+    progress: &mut dyn FnMut(usize),
+    act: impl Fn(&PackedBatch) -> tensor::Result<Vec<T>> + Sync,
+) -> tensor::Result<Vec<T>> {
+    let lengths: Vec<usize> = encoded.iter().map(|encoded| encoded.input_ids.len()).collect();
+    let act = |batch: &Vec<usize>| -> tensor::Result<Vec<(usize, T)>> {
+        let packed = PackedBatch::new(batch.iter().map(|&index| encoded[index]), 0, 0);
+        Ok(batch.iter().copied().zip(act(&packed)?).collect())
+    };
+    let mut all = Vec::with_capacity(encoded.len());
     for batches in token_budget_batches(&lengths, batch_tokens).chunks(at_once) {
-        let done: tensor::Result<Vec<_>> = batches.par_iter().with_max_len(1).map(predict).collect();
-        predictions.extend(done?.into_iter().flatten());
-        progress(predictions.len());
+        let done: tensor::Result<Vec<_>> = batches.par_iter().with_max_len(1).map(act).collect();
+        all.extend(done?.into_iter().flatten());
+        progress(all.len());
     }
-    predictions.sort_unstable_by_key(|(index, _)| *index);
-    Ok(predictions.into_iter().map(|(_, prediction)| prediction).collect())
+    all.sort_unstable_by_key(|(index, _)| *index);
+    Ok(all.into_iter().map(|(_, made)| made).collect())
 }
 
 /// Tokens of a batch, and how many batches are shared among the threads: those of one for each thread hold at most
@@ -344,9 +363,9 @@ impl Predictor {
         directory: &Path,
         precision: PrecisionSetting,
     ) -> Result<Self, PredictError> {
-        // Who asks for f32 gets the products that the numbers of 4 bits stand for.
-        if precision != PrecisionSetting::F32 && model.is_quantized() {
-            model.widen_for_products();
+        // Who asks for f32 gets the products that the numbers of 4 bits stand for, others products of integers.
+        if precision == PrecisionSetting::F32 || !model.is_quantized() {
+            model.widen_nf4(DType::F32);
         }
         model.drop_zero_heads()?;
         let precision = |trained| prediction_precision(precision, trained);
@@ -417,6 +436,42 @@ impl Predictor {
             &encoded,
             batches,
             progress,
+        )?)
+    }
+
+    /// Logits of texts and what they were made of, in order. `progress` gets the number of texts done.
+    ///
+    /// # Errors
+    /// As [`Predictor::predict`].
+    pub(crate) fn answers(
+        &self,
+        inputs: &[Input],
+        progress: &mut dyn FnMut(usize),
+    ) -> Result<Vec<Answer>, PredictError> {
+        let encoded = self.encode(inputs)?;
+        let answer = |packed: &PackedBatch| -> tensor::Result<Vec<Answer>> {
+            let tape = Tape::inference();
+            let features = self.model.features(&tape, packed, None)?;
+            let logits = self
+                .model
+                .classify(&tape, features.clone(), 0, None)?
+                .value()
+                .to_f32_vec();
+            let features = features.value().to_f32_vec();
+            let rows = logits.chunks_exact(self.schema().num_labels());
+            let answers = rows.zip(features.chunks_exact(self.model.config().hidden_size));
+            let answers = answers.map(|(logits, features)| Answer {
+                logits: logits.to_vec(),
+                features: features.to_vec(),
+            });
+            Ok(answers.collect())
+        };
+        let batches = batches_of_threads(encoded.iter());
+        Ok(in_batches(
+            &encoded.iter().collect::<Vec<_>>(),
+            batches,
+            progress,
+            answer,
         )?)
     }
 

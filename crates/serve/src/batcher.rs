@@ -85,8 +85,8 @@ type Answer<T> = oneshot::Sender<Result<T, Failure>>;
 
 enum Work {
     Predict(Job),
-    /// Something else that needs the threads, with its place.
-    Other(Box<dyn FnOnce() + Send>, Place),
+    /// Something else that needs the threads.
+    Other(Box<dyn FnOnce() + Send>),
 }
 
 /// The texts of one request.
@@ -97,7 +97,15 @@ struct Job {
     next: usize,
     predictions: Vec<Prediction>,
     answer: Answer<Vec<Prediction>>,
-    _place: Place,
+    place: Place,
+}
+
+impl Job {
+    /// Answers; who asked may have gone. By then its place is free.
+    fn finish(self, result: Result<Vec<Prediction>, Failure>) {
+        drop(self.place);
+        let _ = self.answer.send(result);
+    }
 }
 
 /// The way into the queue.
@@ -182,7 +190,7 @@ impl Batcher {
             predictions: Vec::with_capacity(encoded.len()),
             encoded: encoded.into_iter().map(Some).collect(),
             answer,
-            _place: place,
+            place,
         });
         self.sender.send(work).map_err(|_| Failure::Ending)?;
         answered.await.map_err(|_| Failure::Ending)?
@@ -203,11 +211,12 @@ impl Batcher {
         let act = move || {
             if !answer.is_closed() {
                 let result = catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|_| Err(panicked()));
+                drop(place);
                 // Who asked may have gone.
                 let _ = answer.send(result);
             }
         };
-        let work = Work::Other(Box::new(act), place);
+        let work = Work::Other(Box::new(act));
         self.sender.send(work).map_err(|_| Failure::Ending)?;
         answered.await.map_err(|_| Failure::Ending)?
     }
@@ -259,10 +268,9 @@ impl Worker {
     fn step(&mut self) {
         match self.waiting.front() {
             None => {}
-            Some(Work::Other(..)) => {
-                if let Some(Work::Other(act, place)) = self.waiting.pop_front() {
+            Some(Work::Other(_)) => {
+                if let Some(Work::Other(act)) = self.waiting.pop_front() {
                     act();
-                    drop(place);
                 }
             }
             Some(Work::Predict(job)) => {
@@ -340,10 +348,10 @@ impl Worker {
                 job.predictions.push(prediction);
             }
         }
-        self.remove(owners, |job| match job.next == job.encoded.len() {
+        self.remove(owners, |mut job| match job.next == job.encoded.len() {
             true => {
-                // Who asked may have gone.
-                let _ = job.answer.send(Ok(job.predictions));
+                let predictions = std::mem::take(&mut job.predictions);
+                job.finish(Ok(predictions));
                 None
             }
             false => Some(job),
@@ -353,7 +361,7 @@ impl Worker {
     fn fail(&mut self, owners: &[usize], failure: &Failure) {
         tracing::error!(error = %failure, "a batch failed");
         self.remove(owners, |job| {
-            let _ = job.answer.send(Err(failure.clone()));
+            job.finish(Err(failure.clone()));
             None
         });
     }

@@ -4,7 +4,7 @@
 //! products are quantised when they come, row by row, to 0 ... 255 with a zero point ([`quantize_row`]), as most of what stands behind an
 //! activation is of one sign. Then Σ (a − z) s · w t = s t (Σ a w − z Σ w): the integers are exact on every processor.
 //!
-//! Not here: the products (`ops/linear.rs`).
+//! Not here: the products (`ops/packed_linear.rs`).
 
 use rayon::prelude::*;
 

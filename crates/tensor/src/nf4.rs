@@ -5,7 +5,7 @@
 //! of a normal distribution. These largest magnitudes, less their mean, are in turn quantised to 8 bits in blocks of 256, with
 //! tables of numbers that are denser about zero (Dettmers et al. 2022, arXiv:2110.02861): 4.13 bits a number in all.
 //!
-//! Not here: products, which read rows of numbers as they pack them (`ops/linear.rs`).
+//! Not here: products, which read rows of numbers as they pack them (`ops/linear.rs`) or multiply integers (`ops/packed_linear.rs`).
 
 use std::sync::LazyLock;
 
@@ -217,9 +217,24 @@ impl Nf4 {
         }
     }
 
+    /// The largest of [`integers`](Self::integers).
+    pub(crate) const MOST: f32 = 127.0;
+
+    /// What 4 bits stand for in integers, [`MOST`](Self::MOST) for 1: rounding is a small part of the distance between two of them.
+    pub(crate) fn integers() -> [i8; 16] {
+        CODE.map(|code| (code * Self::MOST).round_ties_even() as i8)
+    }
+
+    /// The 4 bits of a number.
+    #[inline(always)]
+    pub(crate) fn place(&self, index: usize) -> u8 {
+        let byte = self.packed[index / 2];
+        if index.is_multiple_of(2) { byte >> 4 } else { byte & 15 }
+    }
+
     /// What the numbers of a block are multiplied by.
     #[inline(always)]
-    fn scale(&self, block: usize) -> f32 {
+    pub(crate) fn scale(&self, block: usize) -> f32 {
         NESTED_CODE[usize::from(self.scales[block])] * self.nested_scales[block / NESTED_BLOCK] + self.offset
     }
 

@@ -31,6 +31,9 @@ const STUDENT: [&str; 6] = [
     "distillation.teacher=teacher",
 ];
 
+/// What the teacher's head gets is learnt too.
+const HIDDEN: [&str; 2] = ["--set", "distillation.hidden_weight=0.5"];
+
 fn losses(workspace: &Workspace, model: &str) -> Vec<f64> {
     let state = workspace.json(&format!("{model}/trainer_state.json"));
     let history = state["log_history"].as_array().unwrap();
@@ -61,13 +64,17 @@ fn a_student_has_some_layers_of_its_base_and_learns_from_a_teacher() {
     }
     assert_eq!(layers, 16);
 
-    let finished = workspace.train("reviews.csv", "student", &[&STUDENT[..], &["--epochs", "4"]].concat());
+    let finished = workspace.train(
+        "reviews.csv",
+        "student",
+        &[&STUDENT[..], &HIDDEN, &["--epochs", "4"]].concat(),
+    );
     assert_eq!(finished.stderr, "");
     assert_eq!(workspace.json("student/config.json")["num_hidden_layers"], 1);
     let description = &workspace.json("student/gareum.json");
     assert_eq!(
         description["settings"]["distillation"],
-        json!({"teacher": "teacher", "temperature": 2.0, "weight": 0.5})
+        json!({"teacher": "teacher", "temperature": 2.0, "weight": 0.5, "hidden_weight": 0.5})
     );
     assert_eq!(description["settings"]["model"]["layers"], 1);
     assert!(
@@ -122,6 +129,15 @@ fn a_file_of_predictions_teaches_what_its_model_does() {
         assert!(close.count() > expected.len() - 3, "{found:?} {expected:?}");
         assert_ne!(found[0], 0.0);
     }
+    // What its head gets costs something too, which a file cannot say.
+    workspace.train(
+        "reviews.csv",
+        "hidden",
+        &[&STUDENT[..], &HIDDEN, &settings, &with].concat(),
+    );
+    let hidden = losses(&workspace, "hidden");
+    assert!(hidden[0] > expected[0] + 1e-3, "{hidden:?} {expected:?}");
+    assert!(hidden.last() < hidden.first(), "{hidden:?}");
     // Without its teacher it learns something else.
     workspace.train("reviews.csv", "alone", &[&STUDENT[..4], &settings].concat());
     assert!((losses(&workspace, "alone")[0] - expected[0]).abs() > 1e-3);
@@ -131,7 +147,7 @@ fn a_file_of_predictions_teaches_what_its_model_does() {
 fn a_resumed_student_is_the_uninterrupted_one() {
     let workspace = taught();
     let settings = ["--set", "train.save_steps=4", "--set", "train.save_total_limit=9"];
-    let student = [&STUDENT[..], &settings].concat();
+    let student = [&STUDENT[..], &HIDDEN, &settings].concat();
     workspace.train("reviews.csv", "whole", &student);
     workspace.train(
         "reviews.csv",
@@ -211,6 +227,26 @@ fn what_cannot_be_taught_is_named() {
         "distillation_no_directory",
         fail(&["--set", "distillation.teacher=nowhere/at/all"])
     );
+    let hidden = [
+        "--set",
+        "distillation.teacher=teacher",
+        "--set",
+        "distillation.hidden_weight=1",
+    ];
+    let mut narrow = encoder();
+    narrow.insert("hidden_size".to_owned(), 8.into());
+    workspace.base_of("narrow", narrow);
+    insta::assert_snapshot!(
+        "distillation_width",
+        fail(&[&hidden[..], &["--model", "narrow"]].concat())
+    );
+    let of_file = [
+        "--set",
+        "distillation.teacher=x.csv",
+        "--set",
+        "distillation.hidden_weight=1",
+    ];
+    insta::assert_snapshot!("distillation_hidden_of_file", fail(&of_file));
     let rename = |row: Vec<String>| {
         vec![
             row[0].clone(),

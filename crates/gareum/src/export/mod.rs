@@ -124,7 +124,7 @@ pub fn onnx(
     let narrow = options.is_int8.then(|| match was_int8 {
         true => {
             let mut narrow = model.clone();
-            narrow.widen_for_products();
+            narrow.widen_nf4(DType::Int8);
             narrow
         }
         false => model.quantized(&|_| Some(DType::Int8)),

@@ -1,6 +1,6 @@
 //! The loss of a student: that of its labels, and that of what a teacher says of the same rows.
 
-use tensor::{Tape, Var, ops};
+use tensor::{DType, Tape, Var, ops};
 
 use super::{LossOptions, loss_with};
 use crate::data::{LabelSchema, Target, Task};
@@ -12,6 +12,24 @@ pub struct Distillation {
     pub temperature: f64,
     /// The share of the teacher in the loss of a row with a label; a row without is the teacher's alone.
     pub weight: f64,
+}
+
+/// What it costs a student that its head gets something else of a text than the teacher's: `weight` times the mean squared difference, of the `rows`
+/// of the whole batch (Romero et al. 2015, FitNets, arXiv:1412.6550; for transformers Jiao et al. 2020, TinyBERT, arXiv:1909.10351, there for every
+/// layer and token).
+///
+/// # Shapes
+/// `features`: `[part, hidden_size]`, as [`Model::features`](crate::model::Model::features) gives them; `teacher`: as many. Returns one element.
+///
+/// # Errors
+/// [`tensor::Error`] if the counts differ.
+pub fn hidden_loss(tape: &Tape, features: &Var, teacher: &[f32], weight: f64, rows: usize) -> tensor::Result<Var> {
+    let columns = features.value().shape().last().copied().unwrap_or(1);
+    let features = match features.value().dtype() {
+        DType::BF16 => &ops::to_dtype(tape, features, DType::F32)?,
+        _ => features,
+    };
+    ops::mean_squared_error(tape, features, teacher, (rows * columns) as f64 / weight)
 }
 
 /// A row of a batch.

@@ -5,5 +5,5 @@ mod distillation;
 mod loss;
 
 pub(crate) use classifier::Head;
-pub use distillation::{Distillation, Taught, WholeBatch, distillation_loss};
+pub use distillation::{Distillation, Taught, WholeBatch, distillation_loss, hidden_loss};
 pub use loss::{LossOptions, balanced_weights, loss, loss_with};

@@ -450,15 +450,15 @@ impl Model {
         })
     }
 
-    /// What the head gets of each sequence, without dropout.
+    /// What the head gets of each sequence, before its own dropout.
     ///
     /// # Shapes
     /// Returns `[batch, hidden_size]`.
     ///
     /// # Errors
     /// As [`Model::forward`].
-    pub fn features(&self, tape: &Tape, batch: &PackedBatch) -> tensor::Result<Var> {
-        self.with_hidden(tape, batch, None, |pass, hidden| self.head.pool(pass, hidden))
+    pub fn features(&self, tape: &Tape, batch: &PackedBatch, noise: Option<Noise>) -> tensor::Result<Var> {
+        self.with_hidden(tape, batch, noise, |pass, hidden| self.head.pool(pass, hidden))
     }
 
     /// Logits of what [`Model::features`] gave for sequences of which the first has this number in the whole batch.
@@ -581,8 +581,11 @@ impl Model {
             packed.take(linear, &mut self.parameters, precision.dtype())?;
         }
         // The head is computed in f32, of a row for each text; its weights are packed if products of integers need that.
-        let is_int8 = |dense: &&Linear| dense.weights().all(|id| self.parameters.get(id).dtype() == DType::Int8);
-        if let Some(dense) = self.head.dense().filter(is_int8) {
+        let is_narrow = |dense: &&Linear| {
+            let mut dtypes = dense.weights().map(|id| self.parameters.get(id).dtype());
+            dtypes.all(|dtype| matches!(dtype, DType::Int8 | DType::Nf4))
+        };
+        if let Some(dense) = self.head.dense().filter(is_narrow) {
             packed.take(dense, &mut self.parameters, DType::F32)?;
         }
         Ok(Self {

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::json;
-use tensor::{Int8Rows, ParameterGradients, ParameterId, Tensor};
+use tensor::{DType, Int8Rows, ParameterGradients, ParameterId, Tensor};
 
 use super::attention::Attention;
 use super::{Family, Linear, Model, ModelError};
@@ -253,11 +253,12 @@ fn made_of_heads(attention: &Attention) -> BTreeSet<ParameterId> {
 
 /// The heads that the product behind them reads with something else than zero.
 fn heads_that_add(weight: &Tensor, heads: usize, head_dim: usize) -> Vec<usize> {
+    let widened = weight.as_nf4().map(|values| values.to_f32_vec());
     let is_zero = |head: usize| {
         let of_head = head * head_dim..(head + 1) * head_dim;
         match weight.as_int8() {
             Some(rows) => (0..rows.scales().len()).all(|row| rows.row(row)[of_head.clone()].iter().all(|w| *w == 0)),
-            None => weight.as_slice::<f32>().is_some_and(|values| {
+            None => widened.as_deref().or(weight.as_slice::<f32>()).is_some_and(|values| {
                 let rows = values.chunks_exact(heads * head_dim);
                 rows.into_iter()
                     .all(|row| row[of_head.clone()].iter().all(|w| *w == 0.0))
@@ -280,6 +281,7 @@ fn numbers(value: &mut Tensor) -> Result<&mut [f32], ModelError> {
 
 /// Some rows of a weight, or some elements of a bias.
 fn rows_of(value: &Tensor, rows: &[usize]) -> Result<Tensor, ModelError> {
+    let value = &in_rows(value);
     if let Some(int8) = value.as_int8() {
         let values = rows.iter().flat_map(|&row| int8.row(row)).copied().collect();
         let scales = rows.iter().map(|&row| int8.scales()[row]).collect();
@@ -299,8 +301,17 @@ fn rows_of(value: &Tensor, rows: &[usize]) -> Result<Tensor, ModelError> {
     Ok(Tensor::from_vec(kept, &shape)?)
 }
 
+/// What a part can be taken of: blocks of 4 bits pay no heed to columns, and get 8 bits a row.
+fn in_rows(value: &Tensor) -> Tensor {
+    match value.dtype() {
+        DType::Nf4 => value.to_dtype(DType::Int8),
+        _ => value.clone(),
+    }
+}
+
 /// Some columns of a weight.
 fn columns_of(value: &Tensor, columns: &[usize]) -> Result<Tensor, ModelError> {
+    let value = &in_rows(value);
     if let Some(int8) = value.as_int8() {
         let rows = 0..int8.scales().len();
         let values = rows.flat_map(|row| columns.iter().map(move |&column| int8.row(row)[column]));

@@ -144,13 +144,12 @@ impl Model {
         self.raw_config.remove(KEY);
     }
 
-    /// Makes weights of 4 bits what products of integers take. Each row gets 8 bits of its own, of which rounding is a small part of what 4 bits
-    /// lost before.
-    pub(crate) fn widen_for_products(&mut self) {
+    /// Makes weights of 4 bits wider ones. Of 8 bits, each row gets a scale of its own, and rounding is a small part of what 4 bits lost before.
+    pub(crate) fn widen_nf4(&mut self, dtype: DType) {
         let narrow = |(id, _, value): (ParameterId, &str, &tensor::Tensor)| (value.dtype() == DType::Nf4).then_some(id);
         let ids: Vec<ParameterId> = self.parameters.iter().filter_map(narrow).collect();
         for id in ids {
-            let value = self.parameters.get(id).to_dtype(DType::Int8);
+            let value = self.parameters.get(id).to_dtype(dtype);
             *self.parameters.get_mut(id) = value;
         }
     }

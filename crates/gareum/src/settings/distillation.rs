@@ -22,6 +22,9 @@ pub struct DistillationSettings {
     pub temperature: f64,
     /// The share of the teacher in the loss; the rest is the labels'. Default 0.5.
     pub weight: f64,
+    /// What the mean squared difference between what the heads of both get of a text (one vector, `hidden_size` numbers) counts in the loss, beside
+    /// the rest. The teacher must be a model of the same width. Default 0.
+    pub hidden_weight: f64,
     /// Texts without labels to learn from beside the training rows, from what the teacher says of them alone.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unlabelled: Option<PathBuf>,
@@ -33,6 +36,7 @@ impl Default for DistillationSettings {
             teacher: None,
             temperature: 2.0,
             weight: 0.5,
+            hidden_weight: 0.0,
             unlabelled: None,
         }
     }
@@ -72,6 +76,19 @@ impl DistillationSettings {
             "distillation.weight",
             weight.to_string(),
             "a number above 0, at most 1",
+        )?;
+        let hidden_weight = self.hidden_weight;
+        range(
+            hidden_weight.is_finite() && hidden_weight >= 0.0,
+            "distillation.hidden_weight",
+            hidden_weight.to_string(),
+            "0 or a number above it",
+        )?;
+        range(
+            hidden_weight == 0.0 || self.teacher_file().is_none(),
+            "distillation.hidden_weight",
+            hidden_weight.to_string(),
+            "0, as the teacher is a file: only a model has hidden states",
         )
     }
 }

@@ -13,6 +13,7 @@ use super::{Event, Prepared, TrainError, teacher_file};
 use crate::data::{DataError, Input, LabelSchema, Place, Target, Task, listed};
 use crate::head::{Distillation, Taught};
 use crate::hub::local_model;
+use crate::model::Model;
 use crate::predict::{PredictError, Predictor};
 use crate::settings::{DistillationSettings, PrecisionSetting, Settings};
 
@@ -25,8 +26,18 @@ pub struct Lessons {
     /// `[rows, labels]`, labels in the student's order.
     logits: Tensor,
     labels: usize,
+    hidden: Option<Hidden>,
     distillation: Distillation,
     labelled: usize,
+}
+
+/// What a teacher's head gets of the rows.
+#[derive(Debug, Clone)]
+struct Hidden {
+    /// `[rows, hidden_size]`
+    values: Tensor,
+    /// See [`DistillationSettings::hidden_weight`].
+    weight: f64,
 }
 
 /// Why a teacher cannot teach.
@@ -51,6 +62,19 @@ pub enum TeacherError {
         teacher: String,
         /// Those of the data.
         data: String,
+    },
+    /// It is of another width than the student that is to come to the same hidden states.
+    #[error(
+        "{}: the hidden states of the teacher have {teacher} numbers, the model's have {student}\nhint: set distillation.hidden_weight = 0, or take a base of the teacher's width",
+        path.display()
+    )]
+    Width {
+        /// The teacher.
+        path: PathBuf,
+        /// Its `hidden_size`.
+        teacher: usize,
+        /// The student's.
+        student: usize,
     },
     /// A file without probabilities.
     #[error(
@@ -103,37 +127,57 @@ impl Lessons {
         };
         let inputs: Vec<Input> = prepared.parts.train.iter().map(Input::from).collect();
         let inputs: Vec<&Input> = inputs.iter().chain(&prepared.unlabelled).collect();
-        let logits = if let Some(path) = distillation.teacher_file() {
-            teacher_file::read(path, &inputs, &prepared.schema, &settings.data)?
+        let (logits, hidden) = if let Some(path) = distillation.teacher_file() {
+            let logits = teacher_file::read(path, &inputs, &prepared.schema, &settings.data)?;
+            (logits, Vec::new())
         } else if let Some(path) = distillation.teacher_model() {
             let directory = local_model(path, None)?;
-            of_model(path, &directory, &inputs, &prepared.schema, observe)?
+            let is_hidden_wanted = distillation.hidden_weight > 0.0;
+            of_model(path, &directory, &inputs, &prepared.schema, is_hidden_wanted, observe)?
         } else {
             return Err(TrainError::Missing {
                 what: "distillation.teacher",
                 hint: "--set distillation.teacher=DIR, or `teacher = \"DIR\"` under [distillation] in gareum.toml",
             });
         };
-        Self::of_run(logits, prepared, distillation).map(Some)
+        Self::of_run(logits, hidden, prepared, distillation).map(Some)
     }
 
     /// Answers that mean nothing, for runs that are only measured.
-    pub(super) fn made_up(settings: &Settings, prepared: &Prepared) -> Result<Option<Self>, TrainError> {
+    pub(super) fn made_up(
+        settings: &Settings,
+        prepared: &Prepared,
+        student: &Model,
+    ) -> Result<Option<Self>, TrainError> {
         let Some(distillation) = &settings.distillation else {
             return Ok(None);
         };
         let rows = prepared.parts.train.len() + prepared.unlabelled.len();
         let logits = vec![0.0; rows * prepared.schema.num_labels()];
-        Self::of_run(logits, prepared, distillation).map(Some)
+        let width = match distillation.hidden_weight > 0.0 {
+            true => student.config().hidden_size,
+            false => 0,
+        };
+        Self::of_run(logits, vec![0.0; rows * width], prepared, distillation).map(Some)
     }
 
-    fn of_run(logits: Vec<f32>, prepared: &Prepared, settings: &DistillationSettings) -> Result<Self, TrainError> {
+    /// Without hidden states if there are none.
+    fn of_run(
+        logits: Vec<f32>,
+        hidden: Vec<f32>,
+        prepared: &Prepared,
+        settings: &DistillationSettings,
+    ) -> Result<Self, TrainError> {
         let distillation = Distillation {
             temperature: settings.temperature,
             weight: settings.weight,
         };
         let (labels, labelled) = (prepared.schema.num_labels(), prepared.parts.train.len());
-        Ok(Self::new(logits, labels, labelled, distillation)?)
+        let lessons = Self::new(logits, labels, labelled, distillation)?;
+        match hidden.is_empty() {
+            true => Ok(lessons),
+            false => Ok(lessons.with_hidden(hidden, settings.hidden_weight)?),
+        }
     }
 
     /// A teacher's logits, a row of so many labels after the other. The first rows are `labelled`; all others have no labels but these.
@@ -145,9 +189,45 @@ impl Lessons {
         Ok(Self {
             logits: Tensor::from_vec(logits, &[rows, labels])?,
             labels,
+            hidden: None,
             distillation,
             labelled,
         })
+    }
+
+    /// The same with what the teacher's head gets of the rows, one after the other, which counts `weight` in the loss.
+    ///
+    /// # Errors
+    /// [`tensor::Error`] if there are not as many numbers of each row.
+    pub fn with_hidden(self, values: Vec<f32>, weight: f64) -> tensor::Result<Self> {
+        let rows = self.logits.shape()[0];
+        let width = values.len() / rows.max(1);
+        let values = Tensor::from_vec(values, &[rows, width])?;
+        Ok(Self {
+            hidden: Some(Hidden { values, weight }),
+            ..self
+        })
+    }
+
+    /// Whether a student can come to the hidden states of the teacher, if it is to.
+    pub(super) fn check(&self, student: &Model, settings: &DistillationSettings) -> Result<(), TeacherError> {
+        let student = student.config().hidden_size;
+        match &self.hidden {
+            Some(hidden) if hidden.values.shape()[1] != student => Err(TeacherError::Width {
+                path: settings.teacher.clone().unwrap_or_default(),
+                teacher: hidden.values.shape()[1],
+                student,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the teacher's head gets of some rows, one after the other, and what that counts; nothing if it is not to be learnt.
+    pub(super) fn hidden(&self, rows: &[usize]) -> Option<(Vec<f32>, f64)> {
+        let hidden = self.hidden.as_ref()?;
+        let (values, width) = (hidden.values.as_slice::<f32>()?, hidden.values.shape()[1]);
+        let values = rows.iter().flat_map(|&row| &values[row * width..][..width]);
+        Some((values.copied().collect(), hidden.weight))
     }
 
     /// What the answers count.
@@ -162,7 +242,8 @@ impl Lessons {
 
     /// What the answers take in memory.
     pub(super) fn bytes(&self) -> u64 {
-        (self.logits.len() * size_of::<f32>()) as u64
+        let hidden = self.hidden.as_ref().map_or(0, |hidden| hidden.values.len());
+        ((self.logits.len() + hidden) * size_of::<f32>()) as u64
     }
 
     /// A row of the training rows, with its target if it has a label.
@@ -176,24 +257,28 @@ impl Lessons {
 
     /// What tells two teachers apart: a hash of all answers.
     pub(super) fn fingerprint(&self) -> String {
-        let logits = self.logits.as_slice::<f32>().unwrap_or_default().iter();
-        let hash = logits.fold(0, |hash, logit| combine(hash, logit.to_bits().into()));
+        let hidden = self.hidden.as_ref().map(|hidden| &hidden.values);
+        let all = std::iter::once(&self.logits).chain(hidden);
+        let values = all.flat_map(|values| values.as_slice::<f32>().unwrap_or_default());
+        let hash = values.fold(0, |hash, value| combine(hash, value.to_bits().into()));
         format!("{hash:016x}")
     }
 }
 
-/// The logits of a model, with labels in the order of `schema`. What a decision does to scores changes no logit.
+/// The logits of a model, with labels in the order of `schema`, and if wanted what its head gets of each text. What a decision does to scores changes
+/// no logit.
 fn of_model(
     path: &Path,
     directory: &Path,
     inputs: &[&Input],
     schema: &LabelSchema,
+    is_hidden_wanted: bool,
     observe: &mut dyn FnMut(Event<'_>),
-) -> Result<Vec<f32>, TeacherError> {
+) -> Result<(Vec<f32>, Vec<f32>), TeacherError> {
     let predictor = Predictor::load(directory, PrecisionSetting::Auto)?;
     let places = same_labels(path, predictor.schema(), schema)?;
     let total = inputs.len();
-    let mut logits = Vec::with_capacity(total * places.len());
+    let (mut logits, mut hidden) = (Vec::with_capacity(total * places.len()), Vec::new());
     for (chunk, inputs) in inputs.chunks(CHUNK).enumerate() {
         let inputs: Vec<Input> = inputs.iter().map(|&input| input.clone()).collect();
         let mut progress = |done: usize| {
@@ -202,11 +287,14 @@ fn of_model(
                 total,
             });
         };
-        for prediction in predictor.predict(&inputs, &mut progress)? {
-            logits.extend(places.iter().map(|&place| prediction.logits[place]));
+        for answer in predictor.answers(&inputs, &mut progress)? {
+            logits.extend(places.iter().map(|&place| answer.logits[place]));
+            if is_hidden_wanted {
+                hidden.extend(answer.features);
+            }
         }
     }
-    Ok(logits)
+    Ok((logits, hidden))
 }
 
 /// Where the teacher has each label of the student.

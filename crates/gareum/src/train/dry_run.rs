@@ -158,7 +158,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
     let lessons = match options.resume {
         // A checkpoint knows what the teacher said.
         Some(_) => Lessons::of(settings, prepared, &mut |_| ())?,
-        None => Lessons::made_up(settings, prepared)?,
+        None => Lessons::made_up(settings, prepared, &model)?,
     };
     let resume = options.resume.map(resolve_checkpoint).transpose()?;
     let mut trainer = Trainer {
@@ -275,7 +275,7 @@ pub fn dry_run(settings: &Settings, prepared: &Prepared, options: &DryRunOptions
 pub fn memory_needed(settings: &Settings, prepared: &Prepared) -> Result<MemoryEstimate, TrainError> {
     let (mut model, tokenizer, _) = start(settings, prepared)?;
     let parts = encode_parts(&model, &tokenizer, settings, prepared)?;
-    let lessons = Lessons::made_up(settings, prepared)?;
+    let lessons = Lessons::made_up(settings, prepared, &model)?;
     let mut trainer = Trainer {
         model: &mut model,
         tokenizer: &tokenizer,

@@ -39,7 +39,10 @@ impl Features {
         for part in micro_batches(&lengths, max_tokens) {
             let part = &missing[part];
             let batch = PackedBatch::new(part.iter().map(|&index| &examples[index].encoded), 0, 0);
-            let features = model.features(&Tape::inference(), &batch)?.into_value().to_f32_vec();
+            let features = model
+                .features(&Tape::inference(), &batch, None)?
+                .into_value()
+                .to_f32_vec();
             for (&index, row) in part.iter().zip(features.chunks_exact(columns)) {
                 self.rows[index] = Some(row.into());
             }

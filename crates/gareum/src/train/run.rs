@@ -412,6 +412,9 @@ fn train_with(
         validation,
         test,
     } = encode_parts(&model, tokenizer, settings, prepared)?;
+    if let (Some(lessons), Some(distillation)) = (lessons, &settings.distillation) {
+        lessons.check(&model, distillation)?;
+    }
     let directory = settings.output.dir.clone();
     create_directory(&directory)?;
     let resume = options.resume.map(resolve_checkpoint).transpose()?;

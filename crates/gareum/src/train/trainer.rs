@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use tensor::optimizer::{AdamW, AdamWOptions, clip_factor, global_norm};
-use tensor::{ParameterGradients, Parameters, Tape, Var};
+use tensor::{ParameterGradients, Parameters, Tape, Var, ops};
 
 use super::checkpoint::{self, Checkpoint, Identity, Snapshot};
 use super::evaluate::evaluate_predictions;
@@ -490,14 +490,14 @@ impl Trainer<'_> {
         }
     }
 
-    /// The loss of a part of a batch, from the logits of its examples.
+    /// The loss of a part of a batch, from the logits of its examples and from what they were made of, if that is learnt.
     fn loss(
         &self,
         tape: &Tape,
         logits: &Var,
+        features: Option<&Var>,
         part: &[usize],
-        options: &LossOptions,
-        whole: WholeBatch,
+        (options, whole): (&LossOptions, WholeBatch),
     ) -> tensor::Result<Var> {
         let (schema, target) = (self.model.schema(), |index: usize| &self.train[index].target);
         let Some(lessons) = self.lessons else {
@@ -506,7 +506,14 @@ impl Trainer<'_> {
         };
         let rows: Vec<Taught<'_>> = part.iter().map(|&index| lessons.row(index, target(index))).collect();
         let settings = (options, lessons.distillation());
-        head::distillation_loss(tape, logits, &rows, schema, settings, whole)
+        let loss = head::distillation_loss(tape, logits, &rows, schema, settings, whole)?;
+        match (features, lessons.hidden(part)) {
+            (Some(features), Some((teacher, weight))) => {
+                let hidden = head::hidden_loss(tape, features, &teacher, weight, whole.rows)?;
+                ops::sum(tape, &loss, &hidden)
+            }
+            _ => Ok(loss),
+        }
     }
 
     /// One optimiser step: all parts of the batch forward and backward, then clipping and AdamW.
@@ -536,7 +543,7 @@ impl Trainer<'_> {
             let features = features.of(self.model, self.train, batch, memory.micro_batch_tokens)?;
             let tape = Tape::recording();
             let logits = self.model.classify(&tape, tape.constant(features), 0, noise)?;
-            let batch_loss = self.loss(&tape, &logits, batch, &options, whole)?;
+            let batch_loss = self.loss(&tape, &logits, None, batch, (&options, whole))?;
             loss = batch_loss.value().to_f64_vec()[0];
             first_token = lengths.iter().sum();
             tape.backward(&batch_loss, &mut progress.gradients)?;
@@ -553,8 +560,9 @@ impl Trainer<'_> {
                 true => Tape::recomputing(),
                 false => Tape::recording(),
             };
-            let logits = self.model.forward(&tape, &packed, noise)?;
-            let part_loss = self.loss(&tape, &logits, &batch[part], &options, whole)?;
+            let features = self.model.features(&tape, &packed, noise)?;
+            let logits = self.model.classify(&tape, features.clone(), part.start, noise)?;
+            let part_loss = self.loss(&tape, &logits, Some(&features), &batch[part], (&options, whole))?;
             loss += part_loss.value().to_f64_vec()[0];
             tape.backward(&part_loss, &mut progress.gradients)?;
         }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use gareum::data::{LabelSchema, Target, Task};
-use gareum::head::{Distillation, LossOptions, Taught, WholeBatch, distillation_loss, loss_with};
+use gareum::head::{Distillation, LossOptions, Taught, WholeBatch, distillation_loss, hidden_loss, loss_with};
 use serde_json::Value;
 use tensor::{ParameterGradients, Parameters, Tape, Tensor};
 
@@ -160,5 +160,33 @@ fn a_student_of_a_teacher_learns_as_in_pytorch_however_a_batch_is_cut_up() {
                 close(&gradient, &numbers(&case[name]["gradient"]), &what);
             }
         }
+    }
+}
+
+#[test]
+fn hidden_states_are_learnt_as_in_pytorch_however_a_batch_is_cut_up() {
+    let fixture = fixture();
+    let hidden = &fixture["hidden"];
+    let rows = hidden["features"].as_array().unwrap().len();
+    let [features, teacher] = ["features", "teacher"].map(|name| numbers(&hidden[name]));
+    let columns = features.len() / rows;
+    let teacher: Vec<f32> = teacher.iter().map(|&value| value as f32).collect();
+    for at_a_time in [rows, 2] {
+        let (mut loss, mut gradient) = (0.0, Vec::new());
+        let parts = features.chunks(at_a_time * columns);
+        for (features, teacher) in parts.zip(teacher.chunks(at_a_time * columns)) {
+            let mut parameters = Parameters::default();
+            let features = Tensor::from_vec(features.to_vec(), &[features.len() / columns, columns]).unwrap();
+            let features = parameters.add("features", features);
+            let tape = Tape::recording();
+            let part = tape.parameter(&parameters, features);
+            let part = hidden_loss(&tape, &part, teacher, hidden["weight"].as_f64().unwrap(), rows).unwrap();
+            loss += part.value().to_f64_vec()[0];
+            let mut gradients = ParameterGradients::for_parameters(&parameters);
+            tape.backward(&part, &mut gradients).unwrap();
+            gradient.extend(gradients.get(features).unwrap().to_f64_vec());
+        }
+        close(&[loss], &numbers(&hidden["loss"]), "loss");
+        close(&gradient, &numbers(&hidden["gradient"]), "gradient");
     }
 }

@@ -15,11 +15,12 @@ use tensor::random::Sequence;
 
 const LABELS: usize = 3;
 const VOCABULARY: usize = 97;
+const HIDDEN: usize = 96;
 
 /// Wide enough for products and norms to be shared among threads.
 fn model() -> Model {
     let config = json!({
-        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": 96, "num_hidden_layers": 2,
+        "model_type": "bert", "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "num_hidden_layers": 2,
         "num_attention_heads": 3, "intermediate_size": 200, "max_position_embeddings": 80, "initializer_range": 0.05,
     });
     let names = (0..LABELS).map(|label| label.to_string()).collect();
@@ -77,7 +78,9 @@ fn lessons() -> Lessons {
         temperature: 2.0,
         weight: 0.7,
     };
-    Lessons::new(logits, LABELS, 110, distillation).unwrap()
+    let hidden = (0..150 * HIDDEN).map(|_| random.normal() as f32).collect();
+    let lessons = Lessons::new(logits, LABELS, 110, distillation).unwrap();
+    lessons.with_hidden(hidden, 0.3).unwrap()
 }
 
 /// As [`train`] beside a teacher.

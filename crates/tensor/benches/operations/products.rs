@@ -3,7 +3,9 @@
 use divan::Bencher;
 use divan::counter::ItemsCount;
 use tensor::bf16;
-use tensor::cpu::product::{Bf16, COLUMNS, Dot, F32, Int8, Left, Lines, Out, Panels, ROWS, Right, multiply};
+use tensor::cpu::product::{
+    BLOCK, Bf16, BlockPanels, COLUMNS, Dot, F32, Int8, Left, Lines, Out, Panels, ROWS, Right, multiply, multiply_blocks,
+};
 
 use crate::{Map, maps};
 
@@ -38,6 +40,32 @@ impl Operands for Int8 {
     fn right(index: usize) -> i8 {
         (index % 241) as i8
     }
+}
+
+/// x · Wᵀ with a packed weight of 4 bits.
+#[divan::bench(args = maps())]
+fn rows_by_blocks_of_four_bits(bencher: Bencher, map: Map) {
+    let Map {
+        tokens,
+        inputs,
+        outputs,
+        ..
+    } = map;
+    let input: Vec<u8> = (0..tokens * inputs).map(Int8::left).collect();
+    let table = std::array::from_fn(|place| 17 * place as i8 / 2 - 64);
+    let place = |column: usize, element: usize| ((column * inputs + element) % 16) as u8;
+    let scale = |column: usize, block: usize| 1.0 / (1 + column + block * BLOCK) as f32;
+    let weight = BlockPanels::new([outputs, inputs], table, place, scale);
+    let mut output = vec![0.0f32; tokens * outputs];
+    bencher.counter(ItemsCount::new(map.operations())).bench_local(|| {
+        multiply_blocks(
+            Left::rows(&input, tokens, inputs, inputs),
+            &weight,
+            Out::new(&mut output, tokens, outputs),
+            #[inline(always)]
+            |_, _, sums, out| out.copy_from_slice(sums),
+        );
+    });
 }
 
 /// x · Wᵀ with a packed weight, forward. dy · W is the same with inputs and outputs exchanged: "down" for "up".

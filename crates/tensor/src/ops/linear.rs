@@ -7,8 +7,9 @@
 //!
 //! Weights and their gradients are in what is computed in; activations may be narrower ([`Float`]), and the products are
 //! then of the narrow type with sums in the wide one. Weights that are frozen may be of 4 or 8 bits ([`Nf4`], [`Int8Rows`]): their
-//! numbers are made where the factor is packed, a piece of a row at a time. For prediction, weights of 8 bits stay what they are:
-//! inputs are quantised too, and products are of integers ([`PackedLinear`]).
+//! numbers are made where the factor is packed, a piece of a row at a time.
+//!
+//! Not here: weights that are packed once, for prediction (`packed_linear.rs`).
 
 use std::ops::Range;
 
@@ -17,13 +18,12 @@ use rayon::prelude::*;
 use super::activation::{Function, with_activation};
 use crate::autograd::Destination;
 use crate::buffer::Buffer;
-use crate::cpu::product::{COLUMNS, Dot, Int8, Left, Lines, Out, Panels, ROWS, Right, Rows, multiply};
+use crate::cpu::product::{COLUMNS, Dot, Left, Lines, Out, Panels, ROWS, Right, Rows, multiply};
 use crate::cpu::{reduce, rows_per_task, vectorised};
-use crate::int8::{RowScale, quantize_row};
 use crate::ops::with_float;
-use crate::{Activation, DType, Error, Float, Int8Rows, Nf4, Real, Result, Tape, Tensor, Var, bf16};
+use crate::{Activation, Error, Float, Int8Rows, Nf4, Real, Result, Tape, Tensor, Var};
 
-const NAME: &str = "linear";
+pub(super) const NAME: &str = "linear";
 
 /// A weight with its bias.
 #[derive(Debug, Clone, Copy)]
@@ -114,7 +114,7 @@ impl<'a, R: Real> Rows<'a, R> for &Stacked<'a, R> {
 }
 
 /// The checked outputs of all parts together.
-fn check<R: Float>(in_features: usize, parts: &[(&Tensor, Option<&Tensor>)]) -> Result<(usize, Vec<R>)> {
+pub(super) fn check<R: Float>(in_features: usize, parts: &[(&Tensor, Option<&Tensor>)]) -> Result<(usize, Vec<R>)> {
     let mut biases = Vec::new();
     for (weight, bias) in parts {
         let [outputs, inputs] = weight.dims2(NAME, "weight")?;
@@ -136,7 +136,7 @@ fn check<R: Float>(in_features: usize, parts: &[(&Tensor, Option<&Tensor>)]) -> 
 }
 
 /// The columns of x · Wᵀ: rows of the weights, packed as the right factor.
-fn pack_weights<S: Float>(weights: &Stacked<'_, S::Real>, outputs: usize) -> Panels<S, COLUMNS> {
+pub(super) fn pack_weights<S: Float>(weights: &Stacked<'_, S::Real>, outputs: usize) -> Panels<S, COLUMNS> {
     let lines = Lines {
         count: outputs,
         inner: weights.columns,
@@ -165,7 +165,7 @@ pub(super) fn with_left<S: Float, T>(
 }
 
 /// f(x) Wᵀ + b with packed weights.
-fn forward<S: Float>(
+pub(super) fn forward<S: Float>(
     input: &Tensor,
     rows: usize,
     inner: usize,
@@ -361,210 +361,10 @@ pub(super) fn collect_partial_sums<R: Float>(partial: &[R], sum: &mut [R], fresh
     }
 }
 
-/// Weights that are packed once and used many times, for prediction.
-pub struct PackedLinear {
-    weights: PackedWeights,
-    in_features: usize,
-}
-
-enum PackedWeights {
-    F32(Panels<f32, COLUMNS>, Vec<f32>),
-    BF16(Panels<bf16, COLUMNS>, Vec<f32>),
-    F64(Panels<f64, COLUMNS>, Vec<f64>),
-    /// Of 8 bits, for inputs of either type.
-    Int8(PackedInt8),
-}
-
-/// Weights of 8 bits, with what makes numbers of their integer sums.
-struct PackedInt8 {
-    weights: Panels<i8, COLUMNS>,
-    /// For each output: the scale of its weights, the sum of their integers, and the bias.
-    scales: Vec<f32>,
-    sums: Vec<i32>,
-    bias: Vec<f32>,
-    /// What inputs are.
-    input: DType,
-}
-
-impl PackedInt8 {
-    /// `None` if not all weights are of 8 bits.
-    fn new(parts: &[(&Tensor, Option<&Tensor>)], in_features: usize, input: DType) -> Result<Option<Self>> {
-        let Some(rows) = parts
-            .iter()
-            .map(|(weight, _)| weight.as_int8())
-            .collect::<Option<Vec<_>>>()
-        else {
-            return Ok(None);
-        };
-        let (outputs, bias) = check::<f32>(in_features, parts)?;
-        let all: Vec<&[i8]> = rows
-            .iter()
-            .flat_map(|rows| (0..rows.scales().len()).map(|row| rows.row(row)))
-            .collect();
-        let lines = Lines {
-            count: outputs,
-            inner: in_features,
-            group: Int8::GROUP,
-        };
-        let sum = |row: &&[i8]| row.iter().map(|&value| i32::from(value)).sum();
-        Ok(Some(Self {
-            weights: Panels::from_lines(lines, |row| all[row], |value| value),
-            scales: rows.iter().flat_map(|rows| rows.scales()).copied().collect(),
-            sums: all.iter().map(sum).collect(),
-            bias,
-            input,
-        }))
-    }
-
-    /// f(x) Wᵀ + b with f(x) quantised row by row.
-    fn forward<S: Float<Real = f32>>(
-        &self,
-        input: &Tensor,
-        rows: usize,
-        inner: usize,
-        activation: Activation,
-    ) -> Result<Tensor> {
-        let x = input.slice::<S>(NAME, "input")?;
-        let (outputs, stride) = (self.bias.len(), inner.next_multiple_of(Int8::GROUP));
-        let mut quantized = Buffer::<u8>::scratch(rows * stride);
-        let mut scales = vec![RowScale { scale: 0.0, zero: 0 }; rows];
-        let tasks = rows_per_task(inner);
-        quantized
-            .par_chunks_mut((tasks * stride).max(1))
-            .zip(scales.par_chunks_mut(tasks))
-            .zip(x.par_chunks((tasks * inner).max(1)))
-            .for_each(|((out, scales), x)| {
-                let rows = out
-                    .chunks_exact_mut(stride.max(1))
-                    .zip(scales)
-                    .zip(x.chunks_exact(inner.max(1)));
-                with_activation!(activation, F => vectorised(
-                    #[inline(always)]
-                    || {
-                        let mut activated = vec![0.0f32; if activation == Activation::Identity { 0 } else { inner }];
-                        for ((out, scale), x) in rows {
-                            *scale = match activation {
-                                Activation::Identity => quantize_row(x, out),
-                                _ => {
-                                    for (value, x) in activated.iter_mut().zip(x) {
-                                        *value = F::coarse(x.widen());
-                                    }
-                                    quantize_row(&activated, out)
-                                }
-                            };
-                        }
-                    },
-                ));
-            });
-        let mut output = Buffer::<S>::scratch(rows * outputs);
-        multiply(
-            Left::<Int8>::rows(&quantized, rows, stride, stride),
-            Right::panels(&self.weights),
-            Out::new(&mut output, rows, outputs),
-            #[inline(always)]
-            |row, column, sums, out| {
-                let RowScale { scale, zero } = scales[row];
-                let of_outputs = self.scales[column..]
-                    .iter()
-                    .zip(&self.sums[column..])
-                    .zip(&self.bias[column..]);
-                for ((out, &sum), ((of_output, &weights), &bias)) in out.iter_mut().zip(sums).zip(of_outputs) {
-                    *out = S::narrow_finite((sum - zero * weights) as f32 * (scale * of_output) + bias);
-                }
-            },
-        );
-        Ok(Tensor::from_buffer(output, &[rows, outputs]))
-    }
-}
-
-impl PackedLinear {
-    /// Packs weights and biases, one below the other, for inputs of type `dtype`. If all of them are of 8 bits and `dtype` is not `f64`, products
-    /// are of integers, with inputs that are quantised row by row.
-    ///
-    /// # Errors
-    /// [`Error::Shape`] or [`Error::DType`] if they do not fit each other or `dtype`.
-    pub fn new(parts: &[(&Tensor, Option<&Tensor>)], dtype: DType) -> Result<Self> {
-        fn pack<S: Float>(parts: &[(&Tensor, Option<&Tensor>)]) -> Result<(Panels<S, COLUMNS>, Vec<S::Real>, usize)> {
-            let in_features = parts
-                .first()
-                .map_or(Ok(0), |(weight, _)| weight.dims2(NAME, "weight").map(|[_, n]| n))?;
-            let (outputs, bias) = check::<S::Real>(in_features, parts)?;
-            let weights = Stacked::new(parts.iter().map(|(weight, _)| *weight), [NAME, "weight"], in_features)?;
-            Ok((pack_weights::<S>(&weights, outputs), bias, in_features))
-        }
-        if matches!(dtype, DType::F32 | DType::BF16) && !parts.is_empty() {
-            let [_, in_features] = parts[0].0.dims2(NAME, "weight")?;
-            if let Some(packed) = PackedInt8::new(parts, in_features, dtype)? {
-                return Ok(Self {
-                    weights: PackedWeights::Int8(packed),
-                    in_features,
-                });
-            }
-        }
-        let (weights, in_features) = match dtype {
-            DType::F32 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::F32(weights, bias), inputs))?,
-            DType::BF16 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::BF16(weights, bias), inputs))?,
-            DType::F64 => pack(parts).map(|(weights, bias, inputs)| (PackedWeights::F64(weights, bias), inputs))?,
-            found => {
-                return Err(Error::DType {
-                    operation: NAME,
-                    what: "input",
-                    found,
-                    expected: "f32, bf16 or f64",
-                });
-            }
-        };
-        Ok(Self { weights, in_features })
-    }
-
-    /// Bytes that weights and biases take.
-    pub fn bytes(&self) -> usize {
-        match &self.weights {
-            PackedWeights::F32(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
-            PackedWeights::BF16(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
-            PackedWeights::F64(weights, bias) => size_of_val(weights.data()) + size_of_val(&bias[..]),
-            PackedWeights::Int8(packed) => {
-                let numbers = 3 * size_of_val(&packed.bias[..]);
-                size_of_val(packed.weights.data()) + numbers
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for PackedLinear {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PackedLinear")
-            .field("in_features", &self.in_features)
-            .finish_non_exhaustive()
-    }
-}
-
-/// [`linear`] with packed weights, without a gradient.
-///
-/// # Errors
-/// [`Error::Shape`] or [`Error::DType`] if `input` does not fit the weights.
-pub fn linear_packed(tape: &Tape, input: &Var, activation: Activation, weights: &PackedLinear) -> Result<Var> {
-    let [rows, inner] = input.dims2(NAME, "input")?;
-    if inner != weights.in_features {
-        let expected = format_args!("[_, {}]", weights.in_features).to_string();
-        return Err(Error::shape(NAME, "input", input.value().shape(), expected));
-    }
-    let value = input.value();
-    let output = match &weights.weights {
-        PackedWeights::F32(weights, bias) => forward::<f32>(value, rows, inner, activation, weights, bias),
-        PackedWeights::BF16(weights, bias) => forward::<bf16>(value, rows, inner, activation, weights, bias),
-        PackedWeights::F64(weights, bias) => forward::<f64>(value, rows, inner, activation, weights, bias),
-        PackedWeights::Int8(packed) if packed.input == DType::BF16 => {
-            packed.forward::<bf16>(value, rows, inner, activation)
-        }
-        PackedWeights::Int8(packed) => packed.forward::<f32>(value, rows, inner, activation),
-    };
-    Ok(tape.constant(output?))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::DType;
     use crate::ops;
     use crate::ops::testing::{check, normal};
 
@@ -587,21 +387,6 @@ mod tests {
     }
 
     #[test]
-    fn packed_weights_give_the_same() {
-        let tape = Tape::inference();
-        for dtype in [DType::F32, DType::BF16, DType::F64] {
-            let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
-            let input = tape.constant(normal(1, &[5, 7]).to_dtype(dtype));
-            let weight = tape.constant(normal(2, &[40, 7]).to_dtype(real));
-            let bias = tape.constant(normal(3, &[40]).to_dtype(real));
-            let plain = linear(&tape, &input, Activation::Gelu, &[affine(&weight, Some(&bias))]).unwrap();
-            let packed = PackedLinear::new(&[(weight.value(), Some(bias.value()))], dtype).unwrap();
-            let found = linear_packed(&tape, &input, Activation::Gelu, &packed).unwrap();
-            assert_eq!(found.value().to_f64_vec(), plain.value().to_f64_vec());
-        }
-    }
-
-    #[test]
     fn weights_of_four_bits_give_what_their_numbers_give() {
         for dtype in [DType::F32, DType::BF16, DType::F64] {
             let real = if dtype == DType::F64 { DType::F64 } else { DType::F32 };
@@ -615,9 +400,6 @@ mod tests {
                 let [input_of, weight_of] = [input, weight].map(|id| tape.parameter(&parameters, id));
                 let parts = [affine(&weight_of, None), affine(&weight_of, None)];
                 let output = linear(&tape, &input_of, Activation::Gelu, &parts).unwrap();
-                let packed = PackedLinear::new(&[(weight_of.value(), None); 2], dtype).unwrap();
-                let again = linear_packed(&tape, &input_of, Activation::Gelu, &packed).unwrap();
-                assert_eq!(again.value().to_f64_vec(), output.value().to_f64_vec());
                 let loss = ops::to_dtype(&tape, &output, real).unwrap();
                 let loss = ops::mean_squared_error(&tape, &loss, &[0.5; 5 * 80], 1.0).unwrap();
                 let mut gradients = crate::ParameterGradients::for_parameters(&parameters);
@@ -626,50 +408,6 @@ mod tests {
                 (output.value().to_f64_vec(), gradients.get(input).unwrap().to_f64_vec())
             };
             assert_eq!(run(few.clone()), run(few.to_dtype(real)), "{dtype:?}");
-        }
-    }
-
-    #[test]
-    fn integer_products_are_near_those_of_numbers() {
-        let tape = Tape::inference();
-        for (rows, inner, outputs) in [(5, 37, 40), (1, 384, 33), (70, 130, 100), (3, 4, 1)] {
-            for (dtype, activation) in [
-                (DType::F32, Activation::Identity),
-                (DType::F32, Activation::Gelu),
-                (DType::BF16, Activation::Identity),
-                (DType::BF16, Activation::Gelu),
-            ] {
-                let input = tape.constant(normal(1, &[rows, inner]).to_dtype(dtype));
-                let [first, second] = [2, 3].map(|seed| normal(seed, &[outputs, inner]).to_dtype(DType::F32));
-                let bias = normal(4, &[outputs]).to_dtype(DType::F32);
-                let narrow = [&first, &second].map(|weight| weight.to_dtype(DType::Int8));
-                let packed = PackedLinear::new(&[(&narrow[0], Some(&bias)), (&narrow[1], None)], dtype).unwrap();
-                assert!(matches!(packed.weights, PackedWeights::Int8(_)));
-                let found = linear_packed(&tape, &input, activation, &packed).unwrap();
-                // The same weights with their integers as numbers.
-                let wide = narrow
-                    .each_ref()
-                    .map(|weight| tape.constant(weight.to_dtype(DType::F32)));
-                let bias = tape.constant(bias);
-                let input = ops::to_dtype(&tape, &input, DType::F32).unwrap();
-                let parts = [affine(&wide[0], Some(&bias)), affine(&wide[1], None)];
-                let expected = linear(&tape, &input, activation, &parts).unwrap();
-                let (found, expected) = (found.value().to_f64_vec(), expected.value().to_f64_vec());
-                assert_eq!(found.len(), expected.len());
-                // Of inputs within [-4, 4], a step is at most 1/32, and errors of half a step add up as their root.
-                let tolerance = 0.05 * (inner as f64).sqrt() + 0.05;
-                for (found, expected) in found.iter().zip(&expected) {
-                    let rounding = if dtype == DType::BF16 {
-                        expected.abs() / 128.0
-                    } else {
-                        0.0
-                    };
-                    assert!(
-                        (found - expected).abs() < tolerance + rounding,
-                        "{found} instead of {expected}"
-                    );
-                }
-            }
         }
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::OnceLock;
 
-use super::{Bf16, Dot, F32, F64, Int8};
+use super::{Bf16, Dot, F32, F64, Int8, Int8Blocks};
 use crate::cpu::{Instructions, instructions, vectorised};
 use crate::{Float, bf16};
 
@@ -53,12 +53,13 @@ macro_rules! for_rows {
     };
 }
 
-/// A tile for one instruction set: `$vectors` registers of `$lanes` words in each of at most `$most` rows.
+/// A tile for one instruction set: two registers of `$lanes` words in each of at most `$most` rows. `$write` gets where sums belong, the sums, whether
+/// to add to what is there, what lies behind the words of the right factor, and the column.
 #[cfg(target_arch = "x86_64")]
 macro_rules! tile {
     (
         $name:ident, $dot:ty, $features:literal, $lanes:literal, $most:literal, [$($n:literal)*],
-        zero: $zero:expr, right: $right:expr, left: $left:expr, dot: $multiply:expr, load: $load:expr, add: $add:expr, store: $store:expr
+        zero: $zero:expr, right: $right:expr, left: $left:expr, dot: $multiply:expr, write: $write:expr
     ) => {
         /// # Safety
         /// The processor must have the features, and every row, word and column of the tile must lie in memory that the
@@ -94,11 +95,11 @@ macro_rules! tile {
                         left = left.add(tile.left_word);
                         right = right.add(COLUMNS * <$dot>::GROUP);
                     }
+                    let behind = tile.right.add(tile.words * COLUMNS * <$dot>::GROUP);
                     for (row, sums) in sums.iter().enumerate() {
                         let out = tile.sums.add((first + row) * tile.sums_row + column);
                         for (part, &sum) in sums.iter().enumerate() {
-                            let out = out.add(part * $lanes);
-                            $store(out, if tile.add { $add($load(out), sum) } else { sum });
+                            $write(out.add(part * $lanes), sum, tile.add, behind, column + part * $lanes);
                         }
                     }
                 }
@@ -113,6 +114,20 @@ macro_rules! tile {
     };
 }
 
+/// Two tiles of integers for one instruction set, which write their sums as they are and as [`Int8Blocks`] wants them.
+#[cfg(target_arch = "x86_64")]
+macro_rules! int8_tiles {
+    (
+        $name:ident, $blocks:ident, $features:literal, $lanes:literal, $most:literal, [$($n:literal)*],
+        zero: $zero:expr, right: $right:expr, left: $left:expr, dot: $multiply:expr, write: $write:expr, write_scaled: $write_scaled:expr
+    ) => {
+        tile!($name, Int8, $features, $lanes, $most, [$($n)*],
+            zero: $zero, right: $right, left: $left, dot: $multiply, write: $write);
+        tile!($blocks, Int8Blocks, $features, $lanes, $most, [$($n)*],
+            zero: $zero, right: $right, left: $left, dot: $multiply, write: $write_scaled);
+    };
+}
+
 #[cfg(target_arch = "x86_64")]
 mod x86 {
     use std::arch::x86_64::*;
@@ -121,67 +136,131 @@ mod x86 {
     use crate::bf16;
 
     tile!(f32_avx512, F32, "avx512f", 16, 12, [1 2 3 4 5 6 7 8 9 10 11 12],
-        zero: _mm512_setzero_ps(), right: |p: *const f32| _mm512_loadu_ps(p), left: |p: *const f32| _mm512_set1_ps(*p),
-        dot: |sum, left, right| _mm512_fmadd_ps(left, right, sum),
-        load: |p: *const f32| _mm512_loadu_ps(p), add: |a, b| _mm512_add_ps(a, b), store: |p: *mut f32, v| _mm512_storeu_ps(p, v));
+    zero: _mm512_setzero_ps(), right: |p: *const f32| _mm512_loadu_ps(p), left: |p: *const f32| _mm512_set1_ps(*p),
+    dot: |sum, left, right| _mm512_fmadd_ps(left, right, sum),
+    write: |out: *mut f32, sum, add, _, _| {
+        _mm512_storeu_ps(out, if add { _mm512_add_ps(_mm512_loadu_ps(out), sum) } else { sum })
+    });
 
     tile!(f32_avx2, F32, "avx2,fma", 8, 6, [1 2 3 4 5 6],
-        zero: _mm256_setzero_ps(), right: |p: *const f32| _mm256_loadu_ps(p), left: |p: *const f32| _mm256_set1_ps(*p),
-        dot: |sum, left, right| _mm256_fmadd_ps(left, right, sum),
-        load: |p: *const f32| _mm256_loadu_ps(p), add: |a, b| _mm256_add_ps(a, b), store: |p: *mut f32, v| _mm256_storeu_ps(p, v));
+    zero: _mm256_setzero_ps(), right: |p: *const f32| _mm256_loadu_ps(p), left: |p: *const f32| _mm256_set1_ps(*p),
+    dot: |sum, left, right| _mm256_fmadd_ps(left, right, sum),
+    write: |out: *mut f32, sum, add, _, _| {
+        _mm256_storeu_ps(out, if add { _mm256_add_ps(_mm256_loadu_ps(out), sum) } else { sum })
+    });
 
     tile!(bf16_avx512, Bf16, "avx512f,avx512bf16", 16, 12, [1 2 3 4 5 6 7 8 9 10 11 12],
-        zero: _mm512_setzero_ps(), right: |p: *const bf16| _mm512_loadu_ps(p.cast()),
-        left: |p: *const bf16| _mm512_castsi512_ps(_mm512_set1_epi32(p.cast::<i32>().read_unaligned())),
-        dot: |sum, left, right| _mm512_dpbf16_ps(sum, bf16s(left), bf16s(right)),
-        load: |p: *const f32| _mm512_loadu_ps(p), add: |a, b| _mm512_add_ps(a, b), store: |p: *mut f32, v| _mm512_storeu_ps(p, v));
+    zero: _mm512_setzero_ps(), right: |p: *const bf16| _mm512_loadu_ps(p.cast()),
+    left: |p: *const bf16| _mm512_castsi512_ps(_mm512_set1_epi32(p.cast::<i32>().read_unaligned())),
+    dot: |sum, left, right| _mm512_dpbf16_ps(sum, bf16s(left), bf16s(right)),
+    write: |out: *mut f32, sum, add, _, _| {
+        _mm512_storeu_ps(out, if add { _mm512_add_ps(_mm512_loadu_ps(out), sum) } else { sum })
+    });
 
-    tile!(int8_avx512_vnni, Int8, "avx512f,avx512vnni", 16, 12, [1 2 3 4 5 6 7 8 9 10 11 12],
-        zero: _mm512_setzero_si512(), right: |p: *const i8| _mm512_loadu_si512(p.cast()),
-        left: |p: *const u8| _mm512_set1_epi32(p.cast::<i32>().read_unaligned()),
-        dot: |sum, left, right| _mm512_dpbusd_epi32(sum, left, right),
-        load: |p: *const i32| _mm512_loadu_si512(p.cast()), add: |a, b| _mm512_add_epi32(a, b),
-        store: |p: *mut i32, v| _mm512_storeu_si512(p.cast(), v));
+    int8_tiles!(int8_avx512_vnni, blocks_avx512_vnni, "avx512f,avx512vnni", 16, 12, [1 2 3 4 5 6 7 8 9 10 11 12],
+    zero: _mm512_setzero_si512(), right: |p: *const i8| _mm512_loadu_si512(p.cast()),
+    left: |p: *const u8| _mm512_set1_epi32(p.cast::<i32>().read_unaligned()),
+    dot: |sum, left, right| _mm512_dpbusd_epi32(sum, left, right),
+    write: |out: *mut i32, sum, add, _, _| {
+        _mm512_storeu_si512(out.cast(), if add { _mm512_add_epi32(_mm512_loadu_si512(out.cast()), sum) } else { sum })
+    },
+    write_scaled: |out: *mut f32, sum, add, scales: *const i8, column| {
+        let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scales.cast::<f32>().add(column)));
+        _mm512_storeu_ps(out, if add { _mm512_add_ps(_mm512_loadu_ps(out), sum) } else { sum })
+    });
 
-    tile!(int8_avx_vnni, Int8, "avx2,avxvnni", 8, 6, [1 2 3 4 5 6],
-        zero: _mm256_setzero_si256(), right: |p: *const i8| _mm256_loadu_si256(p.cast()),
-        left: |p: *const u8| _mm256_set1_epi32(p.cast::<i32>().read_unaligned()),
-        dot: |sum, left, right| _mm256_dpbusd_avx_epi32(sum, left, right),
-        load: |p: *const i32| _mm256_loadu_si256(p.cast()), add: |a, b| _mm256_add_epi32(a, b),
-        store: |p: *mut i32, v| _mm256_storeu_si256(p.cast(), v));
+    int8_tiles!(int8_avx_vnni, blocks_avx_vnni, "avx2,avxvnni", 8, 6, [1 2 3 4 5 6],
+    zero: _mm256_setzero_si256(), right: |p: *const i8| _mm256_loadu_si256(p.cast()),
+    left: |p: *const u8| _mm256_set1_epi32(p.cast::<i32>().read_unaligned()),
+    dot: |sum, left, right| _mm256_dpbusd_avx_epi32(sum, left, right),
+    write: |out: *mut i32, sum, add, _, _| {
+        _mm256_storeu_si256(out.cast(), if add { _mm256_add_epi32(_mm256_loadu_si256(out.cast()), sum) } else { sum })
+    },
+    write_scaled: |out: *mut f32, sum, add, scales: *const i8, column| {
+        let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scales.cast::<f32>().add(column)));
+        _mm256_storeu_ps(out, if add { _mm256_add_ps(_mm256_loadu_ps(out), sum) } else { sum })
+    });
 
     // Without VNNI. `vpmaddubsw` would saturate at 16 bits: words are taken apart into their even and odd elements, each
     // widened to 16 bits in place, whose products `vpmaddwd` sums up in 32.
 
-    tile!(int8_avx512, Int8, "avx512f,avx512bw", 16, 6, [1 2 3 4 5 6],
-        zero: _mm512_setzero_si512(),
-        right: |p: *const i8| {
-            let words = _mm512_loadu_si512(p.cast());
-            [_mm512_srai_epi16(_mm512_slli_epi16(words, 8), 8), _mm512_srai_epi16(words, 8)]
-        },
-        left: |p: *const u8| {
-            let words = _mm512_set1_epi32(p.cast::<i32>().read_unaligned());
-            [_mm512_and_si512(words, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(words, 8)]
-        },
-        dot: |sum, left: [__m512i; 2], right: [__m512i; 2]| _mm512_add_epi32(
-            _mm512_add_epi32(sum, _mm512_madd_epi16(left[0], right[0])), _mm512_madd_epi16(left[1], right[1])),
-        load: |p: *const i32| _mm512_loadu_si512(p.cast()), add: |a, b| _mm512_add_epi32(a, b),
-        store: |p: *mut i32, v| _mm512_storeu_si512(p.cast(), v));
+    int8_tiles!(int8_avx512, blocks_avx512, "avx512f,avx512bw", 16, 6, [1 2 3 4 5 6],
+    zero: _mm512_setzero_si512(),
+    right: |p: *const i8| {
+        let words = _mm512_loadu_si512(p.cast());
+        [_mm512_srai_epi16(_mm512_slli_epi16(words, 8), 8), _mm512_srai_epi16(words, 8)]
+    },
+    left: |p: *const u8| {
+        let words = _mm512_set1_epi32(p.cast::<i32>().read_unaligned());
+        [_mm512_and_si512(words, _mm512_set1_epi16(0xff)), _mm512_srli_epi16(words, 8)]
+    },
+    dot: |sum, left: [__m512i; 2], right: [__m512i; 2]| _mm512_add_epi32(
+        _mm512_add_epi32(sum, _mm512_madd_epi16(left[0], right[0])), _mm512_madd_epi16(left[1], right[1])),
+    write: |out: *mut i32, sum, add, _, _| {
+        _mm512_storeu_si512(out.cast(), if add { _mm512_add_epi32(_mm512_loadu_si512(out.cast()), sum) } else { sum })
+    },
+    write_scaled: |out: *mut f32, sum, add, scales: *const i8, column| {
+        let sum = _mm512_mul_ps(_mm512_cvtepi32_ps(sum), _mm512_loadu_ps(scales.cast::<f32>().add(column)));
+        _mm512_storeu_ps(out, if add { _mm512_add_ps(_mm512_loadu_ps(out), sum) } else { sum })
+    });
 
-    tile!(int8_avx2, Int8, "avx2", 8, 4, [1 2 3 4],
-        zero: _mm256_setzero_si256(),
-        right: |p: *const i8| {
-            let words = _mm256_loadu_si256(p.cast());
-            [_mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8), _mm256_srai_epi16(words, 8)]
-        },
-        left: |p: *const u8| {
-            let words = _mm256_set1_epi32(p.cast::<i32>().read_unaligned());
-            [_mm256_and_si256(words, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(words, 8)]
-        },
-        dot: |sum, left: [__m256i; 2], right: [__m256i; 2]| _mm256_add_epi32(
-            _mm256_add_epi32(sum, _mm256_madd_epi16(left[0], right[0])), _mm256_madd_epi16(left[1], right[1])),
-        load: |p: *const i32| _mm256_loadu_si256(p.cast()), add: |a, b| _mm256_add_epi32(a, b),
-        store: |p: *mut i32, v| _mm256_storeu_si256(p.cast(), v));
+    int8_tiles!(int8_avx2, blocks_avx2, "avx2", 8, 4, [1 2 3 4],
+    zero: _mm256_setzero_si256(),
+    right: |p: *const i8| {
+        let words = _mm256_loadu_si256(p.cast());
+        [_mm256_srai_epi16(_mm256_slli_epi16(words, 8), 8), _mm256_srai_epi16(words, 8)]
+    },
+    left: |p: *const u8| {
+        let words = _mm256_set1_epi32(p.cast::<i32>().read_unaligned());
+        [_mm256_and_si256(words, _mm256_set1_epi16(0xff)), _mm256_srli_epi16(words, 8)]
+    },
+    dot: |sum, left: [__m256i; 2], right: [__m256i; 2]| _mm256_add_epi32(
+        _mm256_add_epi32(sum, _mm256_madd_epi16(left[0], right[0])), _mm256_madd_epi16(left[1], right[1])),
+    write: |out: *mut i32, sum, add, _, _| {
+        _mm256_storeu_si256(out.cast(), if add { _mm256_add_epi32(_mm256_loadu_si256(out.cast()), sum) } else { sum })
+    },
+    write_scaled: |out: *mut f32, sum, add, scales: *const i8, column| {
+        let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), _mm256_loadu_ps(scales.cast::<f32>().add(column)));
+        _mm256_storeu_ps(out, if add { _mm256_add_ps(_mm256_loadu_ps(out), sum) } else { sum })
+    });
+
+    #[target_feature(enable = "avx512f,avx512bw")]
+    pub(super) fn look_up_avx512(places: &[[u8; 64]], table: &[i8; 16], out: &mut [[i8; 128]]) {
+        // SAFETY: the table is 16 bytes.
+        let table = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().cast()) });
+        let half = _mm512_set1_epi8(15);
+        for (places, out) in places.iter().zip(out) {
+            // SAFETY: 64 bytes are read, twice as many written, and both arrays hold as many.
+            unsafe {
+                let places = _mm512_loadu_si512(places.as_ptr().cast());
+                let lower = _mm512_and_si512(places, half);
+                let upper = _mm512_and_si512(_mm512_srli_epi16(places, 4), half);
+                let out = out.as_mut_ptr();
+                _mm512_storeu_si512(out.cast(), _mm512_shuffle_epi8(table, lower));
+                _mm512_storeu_si512(out.add(64).cast(), _mm512_shuffle_epi8(table, upper));
+            }
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    pub(super) fn look_up_avx2(places: &[[u8; 64]], table: &[i8; 16], out: &mut [[i8; 128]]) {
+        // SAFETY: the table is 16 bytes.
+        let table = _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(table.as_ptr().cast()) });
+        let half = _mm256_set1_epi8(15);
+        for (places, out) in places.iter().zip(out) {
+            for part in [0, 32] {
+                // SAFETY: 32 of 64 bytes are read, and as many of each 64 of 128 written.
+                unsafe {
+                    let places = _mm256_loadu_si256(places.as_ptr().add(part).cast());
+                    let lower = _mm256_and_si256(places, half);
+                    let upper = _mm256_and_si256(_mm256_srli_epi16(places, 4), half);
+                    let out = out.as_mut_ptr().add(part);
+                    _mm256_storeu_si256(out.cast(), _mm256_shuffle_epi8(table, lower));
+                    _mm256_storeu_si256(out.add(64).cast(), _mm256_shuffle_epi8(table, upper));
+                }
+            }
+        }
+    }
 
     #[inline]
     #[target_feature(enable = "avx512f,avx512bf16")]
@@ -225,6 +304,38 @@ unsafe fn plain<D: Dot>(tile: &Tile<D>) {
             }
         },
     );
+}
+
+/// The integers of `table` at places of 4 bits: of each 64 bytes, first those of the lower halves, then those of the upper ones.
+///
+/// # Panics
+/// If `places` are no whole 64 bytes, or `out` has not two elements for each.
+pub(super) fn look_up(places: &[u8], table: &[i8; 16], out: &mut [i8]) {
+    let (places, rest) = places.as_chunks::<64>();
+    let (out, more) = out.as_chunks_mut::<128>();
+    assert!(
+        rest.is_empty() && more.is_empty() && places.len() == out.len(),
+        "two integers for each of 64 bytes"
+    );
+    #[cfg(target_arch = "x86_64")]
+    match instructions() {
+        // SAFETY: `instructions` returned the set only if the processor has it.
+        Instructions::Avx512 => return unsafe { x86::look_up_avx512(places, table, out) },
+        // SAFETY: as above.
+        Instructions::Avx2 => return unsafe { x86::look_up_avx2(places, table, out) },
+        Instructions::Portable => {}
+    }
+    look_up_plain(places, table, out);
+}
+
+fn look_up_plain(places: &[[u8; 64]], table: &[i8; 16], out: &mut [[i8; 128]]) {
+    for (places, out) in places.iter().zip(out) {
+        let (lower, upper) = out.split_at_mut(64);
+        for ((&place, lower), upper) in places.iter().zip(lower).zip(upper) {
+            *lower = table[usize::from(place & 15)];
+            *upper = table[usize::from(place >> 4)];
+        }
+    }
 }
 
 impl Dot for F32 {
@@ -304,6 +415,68 @@ impl Dot for Int8 {
         left.iter()
             .zip(right)
             .fold(sum, |sum, (&left, &right)| sum.wrapping_add(left as i32 * right as i32))
+    }
+}
+
+impl Dot for Int8Blocks {
+    type Left = u8;
+    type Right = i8;
+    type Sum = f32;
+    const GROUP: usize = 4;
+
+    unsafe fn tile(tile: &Tile<Self>) {
+        // SAFETY: as for `Int8`.
+        unsafe {
+            match (instructions(), has_int8()) {
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, true) => x86::blocks_avx512_vnni(tile),
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx512, false) => x86::blocks_avx512(tile),
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx2, true) => x86::blocks_avx_vnni(tile),
+                #[cfg(target_arch = "x86_64")]
+                (Instructions::Avx2, false) => x86::blocks_avx2(tile),
+                _ => plain_blocks(tile),
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn dot(sum: f32, left: &[u8], right: &[i8]) -> f32 {
+        sum + Int8::dot(0, left, right) as f32
+    }
+}
+
+/// A tile of [`Int8Blocks`] by plain loops.
+///
+/// # Safety
+/// As for [`Dot::tile`].
+unsafe fn plain_blocks(tile: &Tile<Int8Blocks>) {
+    let mut products = [0i32; ROWS * COLUMNS];
+    let integers = Tile::<Int8> {
+        rows: tile.rows,
+        words: tile.words,
+        left: tile.left,
+        left_row: tile.left_row,
+        left_word: tile.left_word,
+        right: tile.right,
+        sums: products.as_mut_ptr(),
+        sums_row: COLUMNS,
+        add: false,
+    };
+    // SAFETY: as promised by the caller; `products` holds the sums of a tile. Behind the words lie the scales.
+    unsafe {
+        plain(&integers);
+        let scales = tile.right.add(tile.words * COLUMNS * Int8Blocks::GROUP).cast::<f32>();
+        for (row, products) in products.as_chunks::<COLUMNS>().0[..tile.rows].iter().enumerate() {
+            for (column, &product) in products.iter().enumerate() {
+                let (scaled, out) = (
+                    product as f32 * *scales.add(column),
+                    tile.sums.add(row * tile.sums_row + column),
+                );
+                *out = if tile.add { *out + scaled } else { scaled };
+            }
+        }
     }
 }
 
@@ -502,6 +675,93 @@ mod tests {
                 },
                 |found, expected, inner| close(found, expected, inner + 20),
             );
+        }
+    }
+
+    fn block_kernels() -> Vec<(&'static str, Kernel<Int8Blocks>)> {
+        let mut kernels: Vec<(_, _, Kernel<Int8Blocks>)> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        kernels.extend([
+            (
+                "blocks_avx512_vnni",
+                is_x86_feature_detected!("avx512vnni"),
+                x86::blocks_avx512_vnni as Kernel<Int8Blocks>,
+            ),
+            (
+                "blocks_avx_vnni",
+                is_x86_feature_detected!("avxvnni"),
+                x86::blocks_avx_vnni,
+            ),
+            (
+                "blocks_avx512",
+                is_x86_feature_detected!("avx512bw"),
+                x86::blocks_avx512,
+            ),
+            ("blocks_avx2", is_x86_feature_detected!("avx2"), x86::blocks_avx2),
+        ]);
+        runnable(kernels)
+    }
+
+    /// The integers are exact and scaled alike, so the bits are the same.
+    #[test]
+    fn block_kernels_equal_the_plain_one() {
+        #[repr(C)]
+        struct Block {
+            integers: [i8; 16 * COLUMNS * 4],
+            scales: [f32; COLUMNS],
+        }
+        let mut random = Sequence::new(8, 1);
+        let block = Block {
+            integers: std::array::from_fn(|_| random.next_u64() as i8),
+            scales: std::array::from_fn(|_| random.normal() as f32),
+        };
+        let left: Vec<u8> = (0..ROWS * 64).map(|_| random.next_u64() as u8).collect();
+        let before: Vec<f32> = (0..ROWS * COLUMNS).map(|_| random.normal() as f32).collect();
+        for (rows, add) in (1..=ROWS).flat_map(|rows| [(rows, false), (rows, true)]) {
+            let run = |kernel: Kernel<Int8Blocks>| {
+                let mut sums = before.clone();
+                let tile = Tile::<Int8Blocks> {
+                    rows,
+                    words: 16,
+                    left: left.as_ptr(),
+                    left_row: 64,
+                    left_word: 4,
+                    right: std::ptr::from_ref(&block).cast(),
+                    sums: sums.as_mut_ptr(),
+                    sums_row: COLUMNS,
+                    add,
+                };
+                // SAFETY: rows, words, scales and sums are all there, and `runnable` left out kernels that the processor can't run.
+                unsafe { kernel(&tile) };
+                sums
+            };
+            let expected = run(plain_blocks);
+            assert_eq!(expected[rows * COLUMNS..], before[rows * COLUMNS..]);
+            for (name, kernel) in block_kernels() {
+                assert_eq!(run(kernel), expected, "{name}, {rows} rows");
+            }
+        }
+    }
+
+    #[test]
+    fn places_are_looked_up_by_all_instructions() {
+        let mut random = Sequence::new(7, 1);
+        let table: [i8; 16] = std::array::from_fn(|_| random.next_u64() as i8);
+        let places: Vec<[u8; 64]> = (0..5)
+            .map(|_| std::array::from_fn(|_| random.next_u64() as u8))
+            .collect();
+        let mut expected = vec![[0; 128]; places.len()];
+        look_up_plain(&places, &table, &mut expected);
+        assert_eq!(expected[1][2], table[usize::from(places[1][2] & 15)]);
+        let mut found = vec![0; places.len() * 128];
+        look_up(places.as_flattened(), &table, &mut found);
+        assert_eq!(found, expected.as_flattened());
+        #[cfg(target_arch = "x86_64")]
+        if is_x86_feature_detected!("avx2") {
+            let mut found = vec![[0; 128]; places.len()];
+            // SAFETY: the processor has the instructions.
+            unsafe { x86::look_up_avx2(&places, &table, &mut found) };
+            assert_eq!(found, expected);
         }
     }
 

@@ -19,9 +19,11 @@ use super::vectorised;
 use crate::Element;
 use crate::buffer::{Buffer, stored_bytes};
 
+mod blocks;
 mod kernels;
 mod panels;
 
+pub use blocks::{BLOCK, BlockPanels, multiply_blocks};
 pub use kernels::{COLUMNS, ROWS, Tile, has_bf16, has_int8};
 pub use panels::{Lines, Panels, Rows, pack_elements, pack_lines};
 
@@ -57,6 +59,9 @@ pub struct F64;
 /// Quantised numbers: `u8` times `i8` with sums in `i32`, exact, and the same for every instruction set, while the inner
 /// extent is at most 65 792; beyond that they may wrap around.
 pub struct Int8;
+
+/// As [`Int8`], with a scale for each column of a tile: sums are scaled and added up in `f32`. The scales lie behind the words of the right factor.
+pub struct Int8Blocks;
 
 /// Words along the inner extent that are summed up in registers before they are added to the sums in memory. A panel then
 /// takes 64 KiB and stays in the second-level cache, from which kernels fetch it ahead, while the rows of a block pass by it.
@@ -264,8 +269,20 @@ pub fn multiply<D: Dot, O: Send>(
     out: Out<'_, O>,
     finish: impl Fn(usize, usize, &[D::Sum], &mut [O]) + Sync,
 ) {
-    let (rows, columns) = (left.rows, right.columns);
     assert!(left.words == right.words, "inner extents differ");
+    let sum = |rows: [usize; 2], panels: [usize; 2], sums: &mut [D::Sum]| {
+        sum_up(left, right, rows, panels, false, sums);
+    };
+    in_blocks([left.rows, right.columns], out, sum, finish);
+}
+
+/// Shares the blocks of a product among threads. `sum` writes the sums of a block, rows and panels each as first and count, in rows of whole panels.
+fn in_blocks<S: Element, O: Send>(
+    [rows, columns]: [usize; 2],
+    out: Out<'_, O>,
+    sum: impl Fn([usize; 2], [usize; 2], &mut [S]) + Sync,
+    finish: impl Fn(usize, usize, &[S], &mut [O]) + Sync,
+) {
     assert!(
         out.rows == rows && out.columns == columns,
         "the product has another shape than out"
@@ -277,8 +294,8 @@ pub fn multiply<D: Dot, O: Send>(
         let (row, panel) = (block / across * block_rows, block % across * block_panels);
         let (rows, panels) = (block_rows.min(rows - row), block_panels.min(panels - panel));
         let width = panels * COLUMNS;
-        let mut sums = Buffer::<D::Sum>::scratch(rows * width);
-        sum_up(left, right, [row, rows], [panel, panels], false, &mut sums);
+        let mut sums = Buffer::<S>::scratch(rows * width);
+        sum([row, rows], [panel, panels], &mut sums);
         let column = panel * COLUMNS;
         let columns = width.min(columns - column);
         vectorised(
