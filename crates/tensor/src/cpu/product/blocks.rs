@@ -113,13 +113,8 @@ pub fn multiply_blocks<O: Send>(
     in_blocks([left.rows, right.lines.count], out, sum, finish);
 }
 
-/// A block of a panel as a tile reads it.
-#[derive(Clone, Copy)]
-#[repr(C, align(64))]
-struct Looked {
-    integers: [i8; ELEMENTS],
-    scales: [f32; COLUMNS],
-}
+/// Bytes of a block of a panel as a tile reads it: its integers, and the scales of its columns behind them.
+const LOOKED_BYTES: usize = ELEMENTS + COLUMNS * size_of::<f32>();
 
 /// The sums of a block of the product: rows and panels, each as first and count.
 fn sum_up(
@@ -129,35 +124,37 @@ fn sum_up(
     [first_panel, panels]: [usize; 2],
     sums: &mut [f32],
 ) {
-    let width = panels * COLUMNS;
-    let blocks = right.lines.inner / BLOCK;
-    let mut looked = [Looked {
-        integers: [0; ELEMENTS],
-        scales: [0.0; COLUMNS],
-    }; LOOKED];
+    let (width, blocks) = (panels * COLUMNS, right.lines.inner / BLOCK);
+    if blocks == 0 {
+        sums.fill(0.0);
+        return;
+    }
+    let mut looked = Buffer::<i8>::scratch(LOOKED * LOOKED_BYTES);
     // Close together while they are added to: rows of `sums` may push each other out of the cache.
     let mut of_panel = Buffer::<f32>::scratch(rows * COLUMNS);
     for panel in 0..panels {
-        of_panel.fill(0.0);
         for start in (0..blocks).step_by(LOOKED) {
-            let looked = &mut looked[..LOOKED.min(blocks - start)];
-            for (looked, block) in looked.iter_mut().zip(start..) {
+            let count = LOOKED.min(blocks - start);
+            for (looked, block) in looked.chunks_exact_mut(LOOKED_BYTES).zip(start..start + count) {
                 let (places, scales) = right.block(first_panel + panel, block);
-                look_up(places, &right.table, &mut looked.integers);
-                looked.scales.copy_from_slice(scales);
+                let (integers, behind) = looked.split_at_mut(ELEMENTS);
+                look_up(places, &right.table, integers);
+                for (behind, scale) in behind.as_chunks_mut::<4>().0.iter_mut().zip(scales) {
+                    *behind = scale.to_ne_bytes().map(|byte| byte as i8);
+                }
             }
             for row in (0..rows).step_by(ROWS) {
-                for (looked, block) in looked.iter().zip(start..) {
+                for (looked, block) in looked.chunks_exact(LOOKED_BYTES).zip(start..start + count) {
                     let tile = Tile::<Int8Blocks> {
                         rows: ROWS.min(rows - row),
                         words: WORDS,
                         left: left.data[(first + row) * left.row + block * BLOCK..].as_ptr(),
                         left_row: left.row,
                         left_word: left.word,
-                        right: std::ptr::from_ref(looked).cast(),
+                        right: looked.as_ptr(),
                         sums: of_panel[row * COLUMNS..].as_mut_ptr(),
                         sums_row: COLUMNS,
-                        add: true,
+                        add: block > 0,
                     };
                     // SAFETY: the left factor holds these rows with all words, as was checked when it was made; `looked` holds the words of all columns of
                     // a panel and their scales behind them, and `of_panel` a row of sums for each row.

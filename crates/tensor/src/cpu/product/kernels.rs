@@ -96,12 +96,14 @@ macro_rules! tile {
                         right = right.add(COLUMNS * <$dot>::GROUP);
                     }
                     let behind = tile.right.add(tile.words * COLUMNS * <$dot>::GROUP);
-                    for (row, sums) in sums.iter().enumerate() {
-                        let out = tile.sums.add((first + row) * tile.sums_row + column);
-                        for (part, &sum) in sums.iter().enumerate() {
-                            $write(out.add(part * $lanes), sum, tile.add, behind, column + part * $lanes);
+                    // Row by row and not in a loop: sums would leave their registers for it.
+                    $(
+                        if $n <= N {
+                            let out = tile.sums.add((first + $n - 1) * tile.sums_row + column);
+                            $write(out, sums[$n - 1][0], tile.add, behind, column);
+                            $write(out.add($lanes), sums[$n - 1][1], tile.add, behind, column + $lanes);
                         }
-                    }
+                    )*
                 }
             }
             for column in (0..COLUMNS).step_by(2 * $lanes) {
@@ -467,11 +469,15 @@ unsafe fn plain_blocks(tile: &Tile<Int8Blocks>) {
     // SAFETY: as promised by the caller; `products` holds the sums of a tile. Behind the words lie the scales.
     unsafe {
         plain(&integers);
-        let scales = tile.right.add(tile.words * COLUMNS * Int8Blocks::GROUP).cast::<f32>();
+        let scales = tile
+            .right
+            .add(tile.words * COLUMNS * Int8Blocks::GROUP)
+            .cast::<[f32; COLUMNS]>();
+        let scales = scales.read_unaligned();
         for (row, products) in products.as_chunks::<COLUMNS>().0[..tile.rows].iter().enumerate() {
             for (column, &product) in products.iter().enumerate() {
                 let (scaled, out) = (
-                    product as f32 * *scales.add(column),
+                    product as f32 * scales[column],
                     tile.sums.add(row * tile.sums_row + column),
                 );
                 *out = if tile.add { *out + scaled } else { scaled };
